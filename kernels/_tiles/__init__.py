@@ -1,0 +1,1 @@
+"""What the Triton bodies share; imported by them alone, so that `recall_lab.kernels` needs no Triton."""

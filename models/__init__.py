@@ -1,0 +1,28 @@
+"""Sequence mixers, the residual backbone around them, and the registry by which they are named."""
+
+from .backbone import Block, LanguageModel, LanguageModelConfig, ShortConvolution
+from .mixer import Cost, Mixer, MixerConfig, Pattern, State, count_scalars, state_tensors
+from .projected import HeadsConfig, ProjectedMixer
+from .registry import MIXERS, mixer_class
+from .sizing import model_cost, state_size, with_state
+
+__all__ = [
+    "MIXERS",
+    "Block",
+    "Cost",
+    "HeadsConfig",
+    "LanguageModel",
+    "LanguageModelConfig",
+    "Mixer",
+    "MixerConfig",
+    "Pattern",
+    "ProjectedMixer",
+    "ShortConvolution",
+    "State",
+    "count_scalars",
+    "mixer_class",
+    "model_cost",
+    "state_size",
+    "state_tensors",
+    "with_state",
+]

@@ -1,0 +1,35 @@
+"""Mixers by name: one line a mixer, imported when it is asked for; anybody else's by import path."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .mixer import Mixer
+
+MIXERS: dict[str, str] = {
+    "attention": "recall_lab.models.attention:Attention",
+    "linear_attention": "recall_lab.models.linear_attention:LinearAttention",
+    "sliding_window": "recall_lab.models.sliding_window:SlidingWindow",
+}
+
+
+def mixer_class(name: str) -> "type[Mixer]":
+    """The class called `name` in MIXERS, or at the import path `package.module:Class`.
+
+    Raises KeyError for an unknown name, ImportError for a path that leads nowhere, TypeError if what is there is no Mixer with a `Config`.
+    """
+    from .mixer import Mixer, MixerConfig
+
+    path = MIXERS[name] if name in MIXERS else name
+    if ":" not in path:
+        raise KeyError(name)
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except AttributeError as error:
+        raise ImportError(f"module {module!r} has no {attribute!r}") from error
+    if not (isinstance(found, type) and issubclass(found, Mixer)):
+        raise TypeError(f"{path} is not a Mixer")
+    if not (isinstance(getattr(found, "Config", None), type) and issubclass(found.Config, MixerConfig)):
+        raise TypeError(f"{path} has no Config derived from MixerConfig")
+    return found

@@ -1,0 +1,39 @@
+"""How verbs print: tables and JSON to stdout, progress to stderr."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(content: Any) -> None:
+    """For programs."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """For people: as wide as the terminal; into a pipe or file, as wide as it needs."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    terminal = sys.stdout.isatty()
+    Console(width=None if terminal else 200, highlight=False).print(table)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

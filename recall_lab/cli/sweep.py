@@ -1,0 +1,162 @@
+"""`recall-lab sweep`: a grid of runs to a results folder."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ..errors import InputError
+from .printing import duration, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..engine import Event
+    from ..run import Run
+
+
+def sweep(
+    name: str,
+    /,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    set: Annotated[list[str] | None, Parameter(negative=())] = None,
+    mixer: Annotated[list[str] | None, Parameter(negative=())] = None,
+    limit: int | None = None,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+) -> int:
+    """Train a grid of runs, then print its table and draw its figures; the same command again goes on where it stopped.
+
+    Parameters
+    ----------
+    name: a sweep from `ls sweeps`, or a TOML file of your own
+    out: results folder; results/NAME unless told otherwise
+    workers: processes, one thread each; one a core unless told otherwise
+    set: `task.pairs=[4,8]`, `budget.steps=100`, `mixers.attention.width=64`, `seeds=5`; may be repeated
+    mixer: one more mixer, by name or by import path `package.module:Class` of your own, with its default fields (change them by --set); may be repeated
+    limit: train at most so many runs now
+    dry_run: say what would run and how long that may take; train nothing
+    quiet: no line for every run
+    """
+    from .. import sweep as library
+
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, got {limit}")
+    spec = library.load(name, set or [], mixer or [])
+    folder = out or Path("results") / Path(name).stem
+    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
+    if dry_run:
+        return _dry_run(spec, folder, workers, json)
+    progress = Progress(len(spec.runs()), quiet)
+    outcome = library.sweep(spec, folder, workers=workers, limit=limit, on_event=progress)
+    if outcome.interrupted:
+        say(f"interrupted; what finished is kept in {folder}: the same command goes on from there")
+        return 130
+    if not outcome.finished and not outcome.failed:
+        say(f"nothing left to do: all {outcome.skipped} runs are in {folder}")
+    return _conclude(folder, bool(outcome.finished), json) or (1 if outcome.failed else 0)
+
+
+class Progress:
+    """A line on stderr for every run that ends, with the time left."""
+
+    def __init__(self, runs: int, quiet: bool) -> None:
+        self.runs, self.quiet = runs, quiet
+        self.settled = self.worked = 0
+        self.began = time.monotonic()
+
+    def __call__(self, event: "Event") -> None:
+        """Tells of one event."""
+        if event.kind == "started":
+            return
+        if event.kind == "retried":
+            say(f"trying again: {describe(event.run)}: {event.reason}")
+            return
+        self.settled += 1
+        if event.kind == "skipped":
+            return
+        self.worked += 1
+        if event.kind == "failed":
+            say(f"[{self.settled}/{self.runs}] FAILED {describe(event.run)}: {event.reason}")
+        elif not self.quiet and event.row:
+            accuracy = event.row.result["accuracy"]
+            left = (self.runs - self.settled) * (time.monotonic() - self.began) / self.worked
+            note = " diverged;" if event.row.result["status"] == "diverged" else ""
+            say(
+                f"[{self.settled}/{self.runs}] {describe(event.run)}:{note} accuracy {accuracy:.3f} in {duration(event.seconds)}, about {duration(left)} left"
+            )
+
+
+def describe(run: "Any") -> str:
+    """A run in a few words."""
+    fields = {key: value for key, value in run.model.fields.items() if key in ("width", "window", "feature_width")}
+    shown = " ".join(f"{key}={value}" for key, value in fields.items())
+    return f"{run.task.name} ({run.task.answer_bits:.0f} bits) {run.model.mixer} {shown} rate {run.optimiser.learning_rate:g} seed {run.seed}"
+
+
+def _conclude(folder: Path, changed: bool, json: bool) -> int:
+    """The table, the figures (drawn again if there is anything new) and the sentence."""
+    from ..plots import FIGURE, draw_all
+    from ..report import report
+    from .table import table
+
+    found = report(folder)
+    if not found.points:
+        return 1
+    if changed or not (folder / FIGURE).exists():
+        draw_all(found, folder, f"recall-lab plot {folder}")
+    table(folder, json=json)
+    say(f"figure: {folder / FIGURE}")
+    return 0
+
+
+def _dry_run(spec: Any, folder: Path, workers: int, json: bool) -> int:
+    """What would run: the runs left, the state of every model, and a time from two seconds of training scaled by cost."""
+    from ..store import Store
+
+    runs = spec.runs()
+    done = Store(folder).rows(run.hash for run in runs) if folder.exists() else {}
+    left = [run for run in runs if run.hash not in done]
+    seconds = estimate(left) / workers
+    models = {(run.model.mixer, str(dict(run.model.fields)), run.task.cut): run for run in runs}
+    if json:
+        states = [
+            {"mixer": run.model.mixer, "fields": dict(run.model.fields), "cut": run.task.cut, "state_size": _state_size(run)} for run in models.values()
+        ]
+        print_json({"runs": len(runs), "done": len(done), "left": len(left), "seconds": round(seconds, 1), "states": states})
+        return 0
+    rows = [(describe(run).rpartition(" rate")[0], str(run.task.cut), str(_state_size(run)), str(32 * _state_size(run))) for run in models.values()]
+    print_table(("model", "tokens before the first question", "state size", "state bits"), rows)
+    print(f"{len(runs)} runs, {len(done)} done, {len(left)} left: at most about {duration(seconds)} on {workers} workers (early stops not counted)")
+    return 0
+
+
+def _state_size(run: "Run") -> int:
+    from ..models import state_size
+
+    return state_size(run.model, run.task.cut)
+
+
+def estimate(runs: "list[Run]") -> float:
+    """Seconds on one core: the step of one run of each mixer is timed, two seconds in all, and scaled by cost."""
+    from ..models import model_cost
+    from ..train import seconds_per_step
+
+    by_mixer: dict[str, list[Run]] = {}
+    for run in runs:
+        by_mixer.setdefault(run.model.mixer, []).append(run)
+
+    def flops(run: "Run") -> float:
+        return model_cost(run.model, run.task.length, run.task.answers).flops * run.budget.batch
+
+    total = 0.0
+    for group in by_mixer.values():
+        sample = sorted(group, key=flops)[len(group) // 2]
+        pace = seconds_per_step(sample, 2.0 / len(by_mixer)) / flops(sample)
+        total += sum(pace * flops(run) * run.budget.steps for run in group)
+    return total

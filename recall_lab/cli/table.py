@@ -1,0 +1,50 @@
+"""`recall-lab table`: numbers with their spread, controls and certified bits."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Literal
+
+from ..errors import InputError
+from .printing import print_json, print_table
+
+
+def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "text", json: bool = False) -> int:
+    """What a sweep found: accuracy over seeds, theory and controls beside it, certified bits; then the capacity of every model."""
+    from ..capacity import capacity_row, point_row
+    from ..report import COLUMNS, markdown, report, sentence, table_rows
+
+    found = report(folder)
+    if json or format == "json":
+        print_json(found.to_dict())
+        return 0
+    if not found.points:
+        raise InputError(f"{folder} has no finished run yet")
+    if format == "csv":
+        rows = [point_row(point) for point in found.points]
+        writer = csv.DictWriter(sys.stdout, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        return 0
+    if format == "md":
+        print(markdown(COLUMNS, table_rows(found.points)))
+    else:
+        print_table(COLUMNS, table_rows(found.points))
+    capacities = [capacity_row(capacity) for capacity in found.capacities]
+    rows_text = [
+        (
+            str(row["mixer"]),
+            ("≥ " if row["saturated"] else "") + f"{row['capacity']:.2f} ({row['capacity_low']:.2f}–{row['capacity_high']:.2f})",
+            str(row["state_bits"]),
+            f"{100 * row['efficiency']:.2g} %",
+            "–" if row["largest_at_90"] is None else f"{row['largest_at_90']:.1f}",
+        )
+        for row in capacities
+    ]
+    columns = ("mixer", "capacity [bits]", "state bits", "of state", "answers held at accuracy 0.9")
+    if format == "md":
+        print("\n" + markdown(columns, rows_text) + "\n\n" + sentence(found.points))
+    else:
+        print_table(columns, rows_text)
+        print(sentence(found.points))
+    return 0

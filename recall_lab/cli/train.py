@@ -1,0 +1,41 @@
+"""`recall-lab train`: one run."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .printing import print_json, print_table, say
+
+
+def train(
+    *,
+    task: str = "mqar",
+    mixer: str = "attention",
+    set: Annotated[list[str] | None, Parameter(negative=())] = None,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Train one model on one task, with progress, and print its result.
+
+    Parameters
+    ----------
+    task: a name from `ls tasks`
+    mixer: a name from `ls mixers`, or an import path `package.module:Class` of your own
+    set: `task.pairs=8`, `mixer.width=32`, `model.depth=1`, `optimiser.learning_rate=1e-2`, `budget.steps=200`; may be repeated
+    seed: of the weights and of the training stream
+    """
+    from ..capacity import points
+    from ..loading import parse_setting
+    from ..report import COLUMNS, sentence, table_rows
+    from ..run import single_run
+    from ..train import train as train_run
+
+    run = single_run(task, mixer, dict(map(parse_setting, set or [])), seed)
+    result = train_run(run, lambda look: say(f"step {look.step} of {run.budget.steps}: loss {look.loss:.3f}, validation accuracy {look.accuracy:.3f}"))
+    if json:
+        print_json({"hash": run.hash, "run": run.to_dict(), "result": result})
+        return 0
+    found = points([run], {run.hash: result})
+    print_table(COLUMNS, table_rows(found))
+    print(sentence(found))
+    return 0

@@ -1,0 +1,45 @@
+"""`recall-lab verify`: claims, checked."""
+
+import time
+from typing import Literal
+
+from ..errors import InputError
+from .printing import print_json, print_table, say
+
+
+def verify(*names: str, scale: Literal["quick", "full"] = "quick", seed: int = 0, json: bool = False) -> int:
+    """Check claims: measured against bound; exit 1 if one fails. Without names all of them; a family's name (`recall`) means all of its claims.
+
+    Parameters
+    ----------
+    names: claims, as `ls claims` lists them
+    scale: quick takes seconds a claim, full minutes
+    seed: of whatever the check draws
+    """
+    from ..errors import choose
+    from ..theory import CLAIMS
+
+    families = {name.partition(".")[0] for name in CLAIMS}
+    chosen = {}
+    for name in names or tuple(families):
+        if name in families:
+            chosen |= {each: claim for each, claim in CLAIMS.items() if each.partition(".")[0] == name}
+        else:
+            chosen[name] = choose("claim", name, CLAIMS)
+    if not chosen:
+        raise InputError("there are no claims to check")
+    found, seconds = {}, {}
+    for name, claim in sorted(chosen.items()):
+        began = time.perf_counter()
+        found[name] = claim.check(scale, seed)
+        seconds[name] = time.perf_counter() - began
+        say(f"{name}: {'holds' if found[name].holds else 'DOES NOT HOLD'} ({seconds[name]:.1f} s)")
+    if json:
+        print_json({name: {"standing": chosen[name].standing, "source": chosen[name].source, **evidence.to_dict()} for name, evidence in found.items()})
+    else:
+        rows = [
+            (name, "holds" if evidence.holds else "FAILS", evidence.quantity, evidence.summary(), f"{evidence.margin:.3g}", chosen[name].standing)
+            for name, evidence in found.items()
+        ]
+        print_table(("claim", "", "quantity", "measured against", "margin", "standing"), rows)
+    return 0 if all(evidence.holds for evidence in found.values()) else 1

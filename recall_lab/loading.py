@@ -1,0 +1,84 @@
+"""From tables that people write to frozen values, strictly: the one place where a bad field becomes a one-line error."""
+
+import dataclasses
+import difflib
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from beartype.door import is_bearable
+
+from .errors import InputError
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """The dataclass `kind` with the fields of `table`, lists taken for tuples and whole numbers for floats where a field wants them.
+
+    Raises InputError, naming `where` and the field, for an unknown field, a missing one, a wrong type, or a value the class refuses.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    for name in table:
+        if name not in fields:
+            raise InputError(unknown_key(name, fields, where))
+    given = {name: _fit(value, hints[name]) for name, value in table.items()}
+    for name, value in given.items():
+        if not is_bearable(value, hints[name]) or (isinstance(value, bool) and hints[name] is not bool):
+            raise InputError(f"{where}: {name} must be {type_name(hints[name])}, got {value!r}")
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    except TypeError as error:
+        missing = [
+            name
+            for name, field in fields.items()
+            if name not in given and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ]
+        if not missing:
+            raise
+        raise InputError(f"{where}: {', '.join(missing)} must be given") from error
+
+
+def unknown_key(name: str, known: Iterable[str], where: str) -> str:
+    """One line: what is wrong, the nearest valid name, what is allowed."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{where}: unknown key {name!r}{hint} (known: {', '.join(names)})"
+
+
+def type_name(hint: Any) -> str:
+    """A type as a person says it."""
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "left out"}
+    if hint in names:
+        return names[hint]
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {len(parts)}"
+    return " or ".join(type_name(part) for part in parts) if parts else str(getattr(hint, "__name__", hint))
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """`a.b=value` as its path and a TOML value; a value that is no TOML is taken as text."""
+    name, equals, text = setting.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"--set {setting}: must read table.field=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    return name.strip(), value
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, int) and not isinstance(value, bool) and hint is float:
+        return float(value)
+    return value

@@ -1,0 +1,121 @@
+"""What is said of a sweep: its table, and one sentence."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .capacity import SATURATED, Capacity, Point, capacities, capacity_row, point_row, points
+from .run import Run
+from .store import Store
+from .sweep import held
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a results folder says."""
+
+    runs: Sequence[Run]
+    done: Mapping[str, Mapping[str, Any]]
+    """results by hash"""
+    points: Sequence[Point]
+    capacities: Sequence[Capacity]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs: the same for the same finished runs, whoever ran them and when."""
+        return {
+            "runs": len(self.runs),
+            "done": len(self.done),
+            "points": [point_row(point) for point in self.points],
+            "capacities": [capacity_row(capacity) for capacity in self.capacities],
+            "says": sentence(self.points) if self.points else None,
+        }
+
+
+def report(folder: Path) -> Report:
+    """Reads a results folder. Raises InputError if it is none."""
+    runs = held(folder).runs()
+    rows = Store(folder).rows(run.hash for run in runs)
+    done = {hash: row.result for hash, row in rows.items()}
+    found = points(runs, done)
+    return Report(runs, done, found, capacities(found))
+
+
+def sentence(found: Sequence[Point]) -> str:
+    """What the points show, in one sentence."""
+    clauses = [*_solved(found), *_rising(found)]
+    best = max(found, key=lambda point: point.efficiency)
+    over = [point for point in found if point.certified_low.high > point.state_bits]
+    wall = (
+        f"{len(over)} points lie beyond the wall, which cannot be"
+        if over
+        else f"no point passes the wall: the nearest, {best.label}, certifies {100 * best.efficiency:.2g} % of its state's bits"
+    )
+    return "; ".join([*clauses, wall]) + "."
+
+
+def _solved(found: Sequence[Point]) -> list[str]:
+    by_mixer: dict[str, list[Point]] = defaultdict(list)
+    for point in found:
+        by_mixer[point.model.mixer].append(point)
+    solved = [name for name, group in by_mixer.items() if all(point.accuracy.median >= SATURATED for point in group)]
+    if not solved:
+        return []
+    least = min(point.accuracy.low for name in solved for point in by_mixer[name])
+    return [f"{' and '.join(solved)} answer{'s' if len(solved) == 1 else ''} everything asked (accuracy at least {least:.3f})"]
+
+
+def _rising(found: Sequence[Point]) -> list[str]:
+    """How certified bits go with the state, at the difficulty with the most bits, for every mixer measured at several states."""
+    most = max(point.task.answer_bits for point in found)
+    hardest: dict[str, list[Point]] = defaultdict(list)
+    for point in found:
+        if point.task.answer_bits == most:
+            hardest[point.model.mixer].append(point)
+    clauses = []
+    for name, group in hardest.items():
+        ordered = sorted(group, key=lambda point: point.state_bits)
+        if len({point.state_bits for point in ordered}) < 2:
+            continue
+        bits = [point.certified.median for point in ordered]
+        verb = "rises" if bits == sorted(bits) and bits[-1] > bits[0] else "goes"
+        clauses.append(
+            f"{name} {verb} from {bits[0]:.1f} to {bits[-1]:.1f} of {most:.1f} bits as its state grows from {ordered[0].state_bits} to {ordered[-1].state_bits} bits"
+        )
+    return clauses
+
+
+COLUMNS = ("mixer", "difficulty", "state bits", "accuracy (seeds)", "theory", "certified bits", "of asked", "of state", "learning rate", "blind guess", "chance")
+
+
+def table_rows(found: Sequence[Point]) -> list[tuple[str, ...]]:
+    """The points as text under COLUMNS."""
+    return [_row(point) for point in found]
+
+
+def _row(point: Point) -> tuple[str, ...]:
+    controls = point.task.controls()
+    best = max(controls, key=lambda name: controls[name])
+    low, high = point.predicted or (None, None)
+    theory = "" if low is None else f"{low:.3f}" if low == high else f"{low:.3f}–{high:.3f}"
+    rate = f"{point.learning_rate:g}" + (" (edge)" if point.edge else "") + (f" ({point.diverged} diverged)" if point.diverged else "")
+    return (
+        point.label,
+        point.difficulty,
+        str(point.state_bits),
+        f"{point.accuracy.median:.3f} ({point.accuracy.low:.3f}–{point.accuracy.high:.3f})",
+        theory,
+        f"{point.certified.median:.2f}",
+        f"{point.task.answer_bits:.1f}",
+        f"{100 * point.efficiency:.2g} %",
+        rate,
+        f"{controls[best]:.3f} ({best})",
+        f"{controls['chance']:.3f}",
+    )
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as markdown."""
+    lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows)]
+    return "\n".join(lines)

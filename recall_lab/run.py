@@ -1,0 +1,168 @@
+"""A run is a value: everything that decides a training result, and nothing else."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any, Self
+
+from .errors import InputError, choose
+from .loading import build, unknown_key
+from .models import MIXERS, LanguageModelConfig, mixer_class
+from .models.mixer import MixerConfig
+from .tasks import TASKS, Task
+from .tasks.stream import canonical_json
+
+SCHEMA = 1
+"""raised whenever the same run would train to another result"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """AdamW with linear warm-up and cosine decay to zero over the budgeted steps."""
+
+    learning_rate: float = 3e-3
+    """peak"""
+    weight_decay: float = 0.1
+    """on matrices only"""
+    warmup: float = 0.05
+    """share of the steps"""
+    clip: float = 1.0
+    """largest norm of the gradient"""
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup must lie in 0..1 (a share of the steps), got {self.warmup}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+        if not self.clip > 0:
+            raise ValueError(f"clip must be positive, got {self.clip}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long a run trains and on how much it is judged."""
+
+    steps: int = 400
+    """optimiser steps at most, each on fresh samples"""
+    batch: int = 64
+    """samples a step"""
+    check_every: int = 50
+    """steps between looks at the validation stream"""
+    stop_at: float = 0.995
+    """training ends when validation accuracy is this high twice in a row"""
+    validation: int = 1024
+    """samples of the validation stream: they choose the learning rate and the stop"""
+    test: int = 4096
+    """samples of the test stream: read once, at the end"""
+
+    def __post_init__(self) -> None:
+        for each in ("steps", "batch", "check_every", "validation", "test"):
+            if getattr(self, each) < 1:
+                raise ValueError(f"{each} must be at least 1, got {getattr(self, each)}")
+        if not 0 < self.stop_at:
+            raise ValueError(f"stop_at must be positive, got {self.stop_at}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training: task, model, optimiser, budget and seeds. Equal runs have equal hashes and equal results."""
+
+    task: Task
+    model: LanguageModelConfig
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    """of the weights and of the training stream"""
+    data_seed: int = 0
+    """of the validation and test streams: the same for all runs of a sweep, so that all are judged on the same samples"""
+
+    def __post_init__(self) -> None:
+        if self.model.vocab_size < self.task.vocab_size:
+            raise ValueError(f"vocab_size must be at least {self.task.vocab_size}, the task's, got {self.model.vocab_size}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as JSON has it; `from_dict` inverts it."""
+        return {
+            "schema": SCHEMA,
+            "task": {"name": self.task.name, "version": self.task.version, **self.task.to_dict()},
+            "model": asdict(self.model),
+            "optimiser": asdict(self.optimiser),
+            "budget": asdict(self.budget),
+            "seed": self.seed,
+            "data_seed": self.data_seed,
+        }
+
+    @cached_property
+    def hash(self) -> str:
+        """First 16 hex digits of SHA-256 over the canonical JSON of `to_dict`."""
+        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Self:
+        """Strict: raises InputError for anything that `to_dict` of this version does not write."""
+        if table.get("schema") != SCHEMA:
+            raise InputError(f"run: schema must be {SCHEMA}, got {table.get('schema')!r}")
+        known = {"schema"} | {each.name for each in fields(cls)}
+        for name in table:
+            if name not in known:
+                raise InputError(unknown_key(name, known, "run"))
+        task = task_from(table["task"])
+        return cls(
+            task=task,
+            model=model_from(table["model"], task),
+            optimiser=build(Optimiser, table.get("optimiser", {}), "[optimiser]"),
+            budget=build(Budget, table.get("budget", {}), "[budget]"),
+            seed=table.get("seed", 0),
+            data_seed=table.get("data_seed", 0),
+        )
+
+
+def task_from(table: Mapping[str, Any]) -> Task:
+    """The task that a table with `name` and fields describes."""
+    if not isinstance(table.get("name"), str):
+        raise InputError(f"[task]: name must be given (known: {', '.join(sorted(TASKS))})")
+    kind = choose("task", table["name"], TASKS)
+    version = table.get("version", kind.version)
+    if version != kind.version:
+        raise InputError(f"[task]: {kind.name} is at version {kind.version} here, got {version}: its samples have changed")
+    return build(kind, {key: value for key, value in table.items() if key not in ("name", "version")}, "[task]")
+
+
+def mixer_config_from(mixer: str, table: Mapping[str, Any]) -> MixerConfig:
+    """The configuration of the mixer called `mixer` (or at that import path) with the fields of `table`."""
+    if ":" not in mixer:
+        choose("mixer", mixer, MIXERS)
+    try:
+        kind = mixer_class(mixer)
+    except (ImportError, TypeError) as error:
+        raise InputError(f"mixer {mixer!r} cannot be used: {error}") from error
+    return build(kind.Config, table, f"[mixers.{mixer}]")
+
+
+def model_from(table: Mapping[str, Any], task: Task) -> LanguageModelConfig:
+    """The model for a task: its vocabulary is the task's unless the table says a larger one."""
+    mixer = table.get("mixer", LanguageModelConfig.mixer)
+    mixer_fields = asdict(mixer_config_from(mixer, table.get("fields", {})))
+    rest = {key: value for key, value in table.items() if key not in ("mixer", "fields")}
+    return build(LanguageModelConfig, {"vocab_size": task.vocab_size, **rest, "mixer": mixer, "fields": mixer_fields}, "[model]")
+
+
+def single_run(task: str, mixer: str, settings: Mapping[str, Any], seed: int) -> Run:
+    """One run by names, with `task.FIELD`, `mixer.FIELD`, `model.FIELD`, `optimiser.FIELD` and `budget.FIELD` set. Raises InputError."""
+    tables: dict[str, dict[str, Any]] = {"task": {"name": task}, "mixer": {}, "model": {}, "optimiser": {}, "budget": {}}
+    for path, value in settings.items():
+        table, _, name = path.partition(".")
+        if table not in tables or not name:
+            raise InputError(f"--set {path}: no such setting (known: {', '.join(f'{each}.FIELD' for each in tables)})")
+        tables[table][name] = value
+    problem = task_from(tables["task"])
+    return Run(
+        task=problem,
+        model=model_from({**tables["model"], "mixer": mixer, "fields": tables["mixer"]}, problem),
+        optimiser=build(Optimiser, tables["optimiser"], "[optimiser]"),
+        budget=build(Budget, tables["budget"], "[budget]"),
+        seed=seed,
+    )

@@ -1,0 +1,194 @@
+"""Training: a pure function from a run to its result."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .models import LanguageModel
+from .run import Optimiser, Run
+from .score import beyond_the_wall, score, wall_bits
+from .tasks import IGNORE, Batch, Stream
+
+EVALUATION_BATCH = 256
+"""samples at a time where no gradient is kept; changes no result"""
+
+
+class Look(NamedTuple):
+    """What is known of a run when the validation stream has been looked at."""
+
+    step: int
+    loss: float
+    """mean training loss since the look before"""
+    accuracy: float
+    """on the validation stream"""
+
+
+def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, Any]:
+    """Trains the run and reads the test stream once; the result is JSON, and bitwise the same on one machine and torch version.
+
+    status is "finished", or "diverged" if the loss became infinite or no number: then the weights of the last look at the validation
+    stream are the ones tested. One thread, deterministic algorithms. Raises RuntimeError if more bits are certified than the state has.
+    """
+    with one_deterministic_thread():
+        model = initial_model(run)
+        looks, diverged = fit(run, model, on_look)
+        batch = run.task.sample(Stream(run.data_seed, "test"), 0, run.budget.test)
+        scores = score(run.task, batch.tokens, batch.targets, predict(model, batch))
+    state = model.state_size(run.task.cut)
+    result = {
+        "status": "diverged" if diverged else "finished",
+        "steps": looks[-1].step,
+        "validation_accuracy": looks[-1].accuracy,
+        **scores,
+        "curve": [list(look) for look in looks[1:]],
+        "steps_to_90": next((look.step for look in looks if look.accuracy >= 0.9), None),
+        "state_size": state,
+        "state_bits": wall_bits(state),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+    }
+    if beyond_the_wall(result):
+        raise RuntimeError(
+            f"{result['certified_low']:.1f} bits certified by a state of {result['state_bits']} bits: the state is counted too small, or answers leak"
+        )
+    return result
+
+
+def work(run: Mapping[str, Any]) -> dict[str, Any]:
+    """`train` for a process of its own: from the run as a dictionary."""
+    return train(Run.from_dict(run))
+
+
+@contextmanager
+def one_deterministic_thread() -> Iterator[None]:
+    """Sums in one fixed order, whatever the machine: the number of threads would change it."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def initial_model(run: Run) -> LanguageModel:
+    """The model with the weights that the run's seed gives it; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return LanguageModel(run.model)
+
+
+def fit(run: Run, model: LanguageModel, on_look: Callable[[Look], None] | None = None) -> tuple[list[Look], bool]:
+    """Trains in place; the looks at the validation stream, from before the first step on, and whether the loss left the numbers."""
+    budget = run.budget
+    optimiser = adamw(model, run.optimiser)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, budget.steps, run.optimiser.warmup))
+    validation = run.task.sample(Stream(run.data_seed, "validation"), 0, budget.validation)
+    looks = [Look(0, math.nan, accuracy(model, validation))]
+    good = snapshot(model)
+    losses: list[float] = []
+    for step, batch in enumerate(training_batches(run), start=1):
+        loss = loss_on(model, batch)
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            model.load_state_dict(good)
+            return looks, True
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimiser.clip)
+        optimiser.step()
+        schedule.step()
+        if step % budget.check_every == 0 or step == budget.steps:
+            looks.append(Look(step, float(np.mean(losses)), accuracy(model, validation)))
+            good, losses = snapshot(model), []
+            if on_look:
+                on_look(looks[-1])
+            if min(look.accuracy for look in looks[-2:]) >= budget.stop_at:
+                break
+    return looks, False
+
+
+def training_batches(run: Run) -> Iterator[Batch]:
+    """Fresh samples for every step, made several steps at a time."""
+    stream, size, steps = Stream(run.seed, "train"), run.budget.batch, run.budget.steps
+    block = max(1, 512 // size)
+    for first in range(0, steps, block):
+        count = min(block, steps - first)
+        made = run.task.sample(stream, first * size, count * size)
+        for at in range(0, count * size, size):
+            yield Batch(made.tokens[at : at + size], made.targets[at : at + size])
+
+
+def loss_on(model: LanguageModel, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy in nats over the labelled positions; only there is the unembedding applied."""
+    asked = np.flatnonzero(batch.targets != IGNORE)
+    answers = torch.from_numpy(batch.targets.reshape(-1)[asked]).long()
+    logits = model.logits_at(torch.from_numpy(batch.tokens).long(), torch.from_numpy(asked))
+    return F.cross_entropy(logits, answers)
+
+
+@torch.no_grad()
+def predict(model: LanguageModel, batch: Batch) -> np.ndarray:
+    """The most likely token at each labelled position, IGNORE elsewhere: `[batch, length]` int64."""
+    predictions = np.full(batch.targets.shape, IGNORE, np.int64)
+    for at in range(0, len(batch.tokens), EVALUATION_BATCH):
+        part = slice(at, at + EVALUATION_BATCH)
+        asked = np.flatnonzero(batch.targets[part] != IGNORE)
+        logits = model.logits_at(torch.from_numpy(batch.tokens[part]).long(), torch.from_numpy(asked))
+        predictions[part].reshape(-1)[asked] = logits.argmax(dim=-1).numpy()
+    return predictions
+
+
+def accuracy(model: LanguageModel, batch: Batch) -> float:
+    """Share of questions answered rightly."""
+    asked = batch.targets != IGNORE
+    return float((predict(model, batch) == batch.targets)[asked].mean())
+
+
+def adamw(model: LanguageModel, optimiser: Optimiser) -> torch.optim.AdamW:
+    """AdamW (arXiv:1711.05101) that decays matrices and leaves scales and biases alone."""
+    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
+    others = [weight for weight in model.parameters() if weight.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": optimiser.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=optimiser.learning_rate, betas=(0.9, 0.999))
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak at a step counted from 0: linear over the first `warmup * steps`, then half a cosine to 0 over the whole budget.
+
+    It depends on the budget, not on when a run stops: a run that stops early equals the beginning of one that does not.
+    """
+    warm = max(1, round(warmup * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def snapshot(model: LanguageModel) -> dict[str, torch.Tensor]:
+    """A copy of the weights."""
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+def seconds_per_step(run: Run, at_most: float) -> float:
+    """Wall-clock time of a training step, measured for about `at_most` seconds after one step to warm up."""
+    with one_deterministic_thread():
+        model = initial_model(run)
+        optimiser = adamw(model, run.optimiser)
+        batches = training_batches(run)
+        taken, began = 0, time.perf_counter()
+        for number, batch in enumerate(batches):
+            if number == 1:
+                began = time.perf_counter()
+            optimiser.zero_grad()
+            loss_on(model, batch).backward()
+            optimiser.step()
+            taken = number
+            if number and time.perf_counter() - began > at_most:
+                break
+        return (time.perf_counter() - began) / max(1, taken)

@@ -1,0 +1,283 @@
+"""Joint recall: the same key means another value in every context (Zhan et al. 2025, arXiv:2507.00449)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64, Integer, UInt32
+
+from .draws import Words, below, halved, halves
+from .joint_recall_controls import block_accuracy, mode_accuracy
+from .task import IGNORE, Batch, Task
+
+BOS, PAD, SEP, BLANK = 1, 3, 4, 5
+FIRST_VALUE = 10
+"""ids of the paper's generator: special tokens below this one, then values, keys, contexts"""
+
+Layout = Literal["paper", "triples"]
+Range = int | tuple[int, int]
+Sizes = Int64[np.ndarray, " count"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointRecall(Task):
+    """A table value[context, key] is shown, then each of its entries is asked once in a fresh order: BOS, table, SEP, questions, PAD.
+
+    A key in the second half asks for its value in the context before it; the answer, or BLANK, follows. A table of n_c contexts and n_k keys uses
+    the first n_c context ids and n_k key ids. Sample i has the size `cells[i mod len(cells)]`, so len(cells) samples in a row are balanced.
+    The layout "paper" with `reveal` is the paper's. The others are ours: where revealed answers come in blocks, a block can be recognised by them
+    without reading a context token, and 92 % of the paper's questions answered (control "context_token_blind").
+    """
+
+    name: ClassVar[str] = "joint_recall"
+    stratum_name: ClassVar[str] = "slot in the block"
+
+    contexts: Range = (5, 16)
+    """contexts of a table, or an inclusive range of them"""
+    keys: Range = (5, 16)
+    """keys of a table, or an inclusive range of them"""
+    values: int = 16
+    """values, of which the entries of a table are drawn uniformly with repetition"""
+    layout: Layout = "paper"
+    """"paper": `context (key value)*` for each context, contexts and keys in random order; "triples": `context key value` for each entry, in one
+    random order"""
+    reveal: bool = True
+    """whether its answer follows a question, as in the paper, or BLANK does"""
+
+    def __post_init__(self) -> None:
+        if self.layout not in get_args(Layout):
+            raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}, got {self.layout!r}")
+        if self.values < 2:
+            raise ValueError(f"values must be at least 2 for an answer to carry information, got {self.values}")
+        for field, given in (("contexts", self.contexts), ("keys", self.keys)):
+            ends = _ends(given)
+            if len(ends) != 2 or not 1 <= ends[0] <= ends[1]:
+                raise ValueError(f"{field} must be a number from 1 up or a pair (low, high) with 1 <= low <= high, got {given}")
+
+    @property
+    def cells(self) -> tuple[tuple[int, int], ...]:
+        """Sizes (contexts, keys) of the tables, keys fastest."""
+        (least_contexts, most_contexts), (least_keys, most_keys) = _ends(self.contexts), _ends(self.keys)
+        return tuple((c, k) for c in range(least_contexts, most_contexts + 1) for k in range(least_keys, most_keys + 1))
+
+    @property
+    def most_contexts(self) -> int:
+        """Contexts of the largest table."""
+        return _ends(self.contexts)[1]
+
+    @property
+    def most_keys(self) -> int:
+        """Keys of the largest table."""
+        return _ends(self.keys)[1]
+
+    @property
+    def first_key(self) -> int:
+        """Id of key 0."""
+        return FIRST_VALUE + self.values
+
+    @property
+    def first_context(self) -> int:
+        """Id of context 0: the keys of the largest table come before, whatever the size of the sample's own."""
+        return self.first_key + self.most_keys
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are 0 .. vocab_size-1."""
+        return self.first_context + self.most_contexts
+
+    @property
+    def length(self) -> int:
+        """2 n_c (2 n_k + 1) + 2 for the largest table in the paper's layout, 6 n_c n_k + 2 in triples; shorter samples are padded."""
+        half = self.most_contexts * (2 * self.most_keys + 1) if self.layout == "paper" else 3 * self.answers
+        return 2 * (1 + half)
+
+    @property
+    def answers(self) -> int:
+        """Entries of the largest table."""
+        return self.most_contexts * self.most_keys
+
+    @property
+    def stored(self) -> float:
+        """Entries of a table, on average over its sizes: what is certified holds for the accuracy over all questions, not over samples."""
+        return float(np.mean([contexts * keys for contexts, keys in self.cells]))
+
+    @property
+    def cut(self) -> int:
+        """Tokens before SEP in the largest table. A smaller table is cut before its own SEP, so its state is no larger than here."""
+        return self.length // 2
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """Words for the table, then for the orders of both halves: contexts and keys, or entries."""
+        orders = (2 * self.most_contexts, 2 * self.answers) if self.layout == "paper" else (2 * self.answers,)
+        return halved(self.answers), *(halved(order) for order in orders)
+
+    def build(self, index: Int64[np.ndarray, " count"], *words: Words) -> Batch:
+        """Samples of the largest size with all blocks in place; then the cells that a smaller table lacks are taken out."""
+        for_table, *for_orders = words
+        contexts, keys = np.asarray(self.cells)[index % len(self.cells)].T
+        arrange = self._blocks if self.layout == "paper" else self._triples
+        context, key = arrange(contexts, keys, *(halves(part) for part in for_orders))
+        table = (FIRST_VALUE + below(halves(for_table), self.values)[:, : self.answers]).astype(np.int32)
+        sample = np.arange(len(index))[:, None, None, None]
+        answer = table.ravel()[sample * self.answers + context[..., None] * self.most_keys + key]
+
+        tokens = np.empty((len(index), 2, self.length // 2), np.int32)  # the table and the questions, each after its head
+        tokens[..., 0] = BOS, SEP
+        cells = tokens[..., 1:].reshape(*context.shape, -1)  # a view: only the last axis is split
+        cells[..., 0] = self.first_context + context
+        cells[..., 1::2] = self.first_key + key
+        cells[..., 2::2] = answer
+        if not self.reveal:
+            cells[:, 1, :, 2::2] = BLANK
+        targets = np.full_like(tokens, IGNORE)
+        targets[:, 1, 1:].reshape(cells[:, 1].shape)[..., 1::2] = answer[:, 1]
+        batch = Batch(tokens.reshape(-1, self.length), targets.reshape(-1, self.length))
+        return batch if len(self.cells) == 1 else _closed_up(batch, self._used(contexts, keys))
+
+    def _blocks(
+        self, contexts: Sizes, keys: Sizes, for_contexts: UInt32[np.ndarray, "count _"], for_keys: UInt32[np.ndarray, "count _"]
+    ) -> tuple[Int64[np.ndarray, "count 2 blocks"], Int64[np.ndarray, "count 2 blocks slots"]]:
+        """Context of each block and key of each of its slots, in both halves; contexts and keys that the table lacks come last."""
+        context_words = for_contexts[:, : 2 * self.most_contexts].reshape(-1, 2, self.most_contexts)
+        key_words = for_keys[:, : 2 * self.answers].reshape(-1, 2, self.most_contexts, self.most_keys)
+        context_exists = np.arange(self.most_contexts) < contexts[:, None, None]
+        key_exists = np.arange(self.most_keys) < keys[:, None, None, None]
+        return _shuffled(context_words, context_exists), _shuffled(key_words, key_exists)
+
+    def _triples(
+        self, contexts: Sizes, keys: Sizes, for_entries: UInt32[np.ndarray, "count _"]
+    ) -> tuple[Int64[np.ndarray, "count 2 blocks"], Int64[np.ndarray, "count 2 blocks 1"]]:
+        """The same where each entry of the table is a block of one slot."""
+        context, key = np.divmod(np.arange(self.answers), self.most_keys)
+        exists = (context < contexts[:, None]) & (key < keys[:, None])
+        entry = _shuffled(for_entries[:, : 2 * self.answers].reshape(-1, 2, self.answers), exists[:, None])
+        return context[entry], key[entry][..., None]
+
+    def _used(self, contexts: Sizes, keys: Sizes) -> Bool[np.ndarray, "count length"]:
+        """Which cells of a sample of the largest size a table of the given size has: both heads, and what exists of each half."""
+        if self.layout == "paper":
+            block, cell = np.ogrid[: self.most_contexts, : 2 * self.most_keys + 1]
+            half = (block < contexts[:, None, None]) & (cell <= 2 * keys[:, None, None])
+        else:
+            half = np.arange(3 * self.answers) < 3 * (contexts * keys)[:, None]
+        headed = np.pad(half.reshape(len(contexts), -1), ((0, 0), (1, 0)), constant_values=True)
+        return np.tile(headed, 2)
+
+    def solve(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
+        """Targets by a dictionary of what the first half shows; what follows a question is not read, so it may have been changed.
+
+        Raises ValueError where a key stands in no context, an entry is shown twice, or what is asked is not each entry once.
+        """
+        targets = np.full(tokens.shape, IGNORE, np.int32)
+        for row, answers in zip(tokens.tolist(), targets, strict=True):
+            if row[0] != BOS or row.count(SEP) != 1:
+                raise ValueError(f"a sample must begin with BOS ({BOS}) and hold one SEP ({SEP}), got {row}")
+            middle, end = row.index(SEP), row.index(PAD) if PAD in row else len(row)
+            shown: dict[tuple[int, int], int] = {}
+            for position, entry in self._entries(row, 1, middle):
+                if entry in shown:
+                    raise ValueError(f"{self._entry_name(entry)} is shown twice")
+                shown[entry] = row[position + 1]
+            for position, entry in self._entries(row, middle + 1, end):
+                if entry not in shown:
+                    raise ValueError(f"{self._entry_name(entry)} is asked at position {position}, but it is not shown or was asked before")
+                answers[position] = shown.pop(entry)
+            if shown:
+                raise ValueError(f"{self._entry_name(next(iter(shown)))} is shown but not asked")
+        return targets
+
+    def _entries(self, row: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """(position of the key, (context, key)) of all that is shown or asked in start .. stop-1."""
+        first_key, first_context = self.first_key, self.first_context
+        context = None
+        position = start
+        while position < stop:
+            token = row[position]
+            if token >= first_context:
+                context = token
+                position += 1
+                continue
+            if context is None or token < first_key or position + 1 == stop:
+                raise ValueError(f"a context, or a key and its value within a context, must stand at position {position}, got {token}")
+            yield position, (context, token)
+            position += 2
+
+    def _entry_name(self, entry: tuple[int, int]) -> str:
+        return " ".join(self.token_name(token) for token in entry)
+
+    def controls(self) -> dict[str, float]:
+        """Accuracy of guessing and of the best strategies that ignore contexts and keys, contexts, keys, or only the context tokens.
+
+        Each is exact, and averaged over the sizes. The last differs from "context_blind" where revealed answers come in blocks.
+        """
+        mode = mode_accuracy(self.answers, self.values)
+        by_block = block_accuracy(self.most_contexts, self.most_keys, self.values)
+
+        def guess(candidates: int) -> float:
+            return float(mode[:candidates].mean() if self.reveal else mode[candidates - 1])
+
+        def match(contexts: int, keys: int) -> float:
+            blocks_revealed = self.layout == "paper" and self.reveal
+            return float(by_block[:contexts, :keys].mean()) if blocks_revealed else guess(contexts)
+
+        bag, context_blind, key_blind, context_token_blind = np.mean(
+            [(guess(contexts * keys), guess(contexts), guess(keys), match(contexts, keys)) for contexts, keys in self.cells], axis=0
+        ).tolist()
+        return {
+            "chance": 1 / self.values,
+            "bag": bag,
+            "context_blind": context_blind,
+            "key_blind": key_blind,
+            "context_token_blind": context_token_blind,
+        }
+
+    def stratum(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
+        """Which slot of its block a key stands in, from 0: a true recaller is as good in the first as in the last, a matcher of blocks is not."""
+        position = np.arange(tokens.shape[1], dtype=np.int32)
+        block = np.maximum.accumulate(np.where(tokens >= self.first_context, position, 0), axis=1)
+        slot: Int32[np.ndarray, "batch length"] = (position - block) // 2  # the s-th key stands 2s + 1 after its context
+        return slot
+
+    def token_name(self, token: int) -> str:
+        """`c2` a context, `k3` a key, `v7` a value, special tokens by name."""
+        for letter, first in (("c", self.first_context), ("k", self.first_key), ("v", FIRST_VALUE)):
+            if token >= first:
+                return f"{letter}{token - first}"
+        return {BOS: "BOS", PAD: "PAD", SEP: "SEP", BLANK: "BLANK"}.get(token, str(token))
+
+    def collision_bound(self, first: int, second: int) -> float:
+        """Union bound on the probability that any of `first` samples equals any of `second` samples of another stream.
+
+        Only samples of one size can be equal, with probability at most v^-(n_c n_k); a run of samples has at most a len(cells)-th of each size.
+        """
+        pairs = -(-first // len(self.cells)) * -(-second // len(self.cells))
+        return min(1.0, sum(pairs * float(self.values) ** -(contexts * keys) for contexts, keys in self.cells))
+
+
+def _shuffled(words: UInt32[np.ndarray, "*rows entries"], exists: Bool[np.ndarray, "*#rows entries"]) -> Int64[np.ndarray, "*rows entries"]:
+    """In each row the numbers of the existing entries in random order, then the others: the stable argsort of one word each.
+
+    Uniform but for equal words, which keep their order: for any two entries that has probability 2^-32.
+    """
+    bits = words.shape[-1].bit_length()
+    keyed: Int64[np.ndarray, "*rows entries"] = np.where(exists, words, np.int64(1 << 32))
+    keyed <<= bits
+    keyed |= np.arange(words.shape[-1])
+    keyed.sort(axis=-1)
+    keyed &= (1 << bits) - 1
+    return keyed
+
+
+def _closed_up(batch: Batch, used: Bool[np.ndarray, "count length"]) -> Batch:
+    """The used cells of each sample moved to its front, padding after them."""
+    front = np.arange(used.shape[1]) < used.sum(axis=1, keepdims=True)
+    tokens, targets = np.full_like(batch.tokens, PAD), np.full_like(batch.targets, IGNORE)
+    tokens[front], targets[front] = batch.tokens[used], batch.targets[used]
+    return Batch(tokens, targets)
+
+
+def _ends(given: Range) -> tuple[int, int]:
+    """The least and the most of a range."""
+    return (given, given) if isinstance(given, int) else given

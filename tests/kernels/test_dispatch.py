@@ -1,0 +1,206 @@
+"""Which body runs, and every way in which one is refused."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from heads import Attention, Heads
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+
+from recall_lab import kernels
+from recall_lab.kernels import _dispatch, linear_attention, softmax_attention
+from recall_lab.kernels._checks import check_heads
+
+every_operator = pytest.mark.parametrize("attention", [softmax_attention, linear_attention])
+
+
+@pytest.fixture(autouse=True)
+def _no_backend_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECALL_LAB_BACKEND", raising=False)
+
+
+@pytest.fixture
+def without_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_dispatch, "interpreted", lambda: False)
+
+
+@pytest.fixture
+def on_gpu() -> Iterator[Callable[..., list[Tensor]]]:
+    """Makes tensors that say they are on a GPU and hold nothing."""
+    with FakeTensorMode():
+        yield lambda width=4, dtype=torch.float32: [torch.empty(1, 1, 8, width, device="cuda", dtype=dtype) for _ in range(3)]
+
+
+def on_cpu(dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    return Heads(batch=1, length=5).tensors(dtype)[:3]
+
+
+def in_a_fresh_process(code: str, **environment: str) -> None:
+    kept = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    subprocess.run([sys.executable, "-c", code], env={**kept, "PYTHONPATH": paths, **environment}, check=True, timeout=120)
+
+
+def test_cpu_tensors_go_to_eager() -> None:
+    assert kernels.which("softmax_attention", *on_cpu()) == "eager"
+
+
+@pytest.mark.usefixtures("without_interpreter")
+def test_gpu_tensors_go_to_triton_where_it_takes_them_and_to_eager_elsewhere(on_gpu: Callable[..., list[Tensor]]) -> None:
+    assert kernels.which("softmax_attention", *on_gpu()) == "triton"
+    assert kernels.which("softmax_attention", *on_gpu(dtype=torch.bfloat16)) == "triton"
+    assert kernels.which("softmax_attention", *on_gpu(dtype=torch.float64)) == "eager"
+    assert kernels.which("softmax_attention", *on_gpu(width=129)) == "eager"
+    assert kernels.which("linear_attention", *on_gpu(width=129)) == "triton"
+    assert kernels.which("linear_attention", *on_gpu()[:2], *on_cpu()[:1]) == "eager"
+
+
+def test_gpu_tensors_go_to_eager_without_triton(on_gpu: Callable[..., list[Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert kernels.which("softmax_attention", *on_gpu()) == "eager"
+    with pytest.raises(kernels.BackendUnavailable, match=r"'triton': triton is not installed; backend='eager' can"):
+        softmax_attention(*on_gpu(), backend="triton")
+
+
+@every_operator
+@pytest.mark.usefixtures("without_interpreter")
+def test_triton_is_refused_on_cpu_without_the_interpreter(attention: Attention) -> None:
+    with pytest.raises(kernels.BackendUnavailable, match=r"it needs CUDA tensors \(or TRITON_INTERPRET=1, set before"):
+        attention(*on_cpu(), backend="triton")
+
+
+@pytest.mark.usefixtures("without_interpreter")
+def test_triton_is_refused_in_float64_on_a_gpu(on_gpu: Callable[..., list[Tensor]]) -> None:
+    with pytest.raises(kernels.BackendUnavailable, match=r"it takes torch.float32, .* got torch.float64; backend='eager' can"):
+        linear_attention(*on_gpu(dtype=torch.float64), backend="triton")
+
+
+def test_the_environment_is_asked_after_the_context_and_the_context_after_the_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECALL_LAB_BACKEND", "reference")
+    assert kernels.which("linear_attention", *on_cpu()) == "reference"
+    with kernels.backend("triton"):
+        assert kernels.which("linear_attention", *on_cpu()) == "triton"
+        assert _dispatch.choose(kernels.OPERATORS["linear_attention"], on_cpu(), "eager") == "eager"
+    assert kernels.which("linear_attention", *on_cpu()) == "reference"
+
+
+def test_the_context_ends_with_its_block_even_when_that_fails() -> None:
+    with kernels.backend("reference"):
+        with pytest.raises(RuntimeError), kernels.backend("triton"):
+            raise RuntimeError
+        assert kernels.which("linear_attention", *on_cpu()) == "reference"
+    assert kernels.which("linear_attention", *on_cpu()) == "eager"
+
+
+def test_the_body_that_is_picked_is_the_body_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    for name in ("reference", "eager"):
+        body = getattr(kernels.OPERATORS["linear_attention"], name)
+        monkeypatch.setitem(
+            vars(kernels.OPERATORS["linear_attention"]), name, lambda *args, name=name, body=body: ran.append(name) or body(*args)
+        )
+    linear_attention(*on_cpu())
+    with kernels.backend("reference"):
+        linear_attention(*on_cpu())
+    assert ran == ["eager", "reference"]
+
+
+def test_an_unknown_backend_is_named_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECALL_LAB_BACKEND", "cuda")
+    with pytest.raises(ValueError, match="backend must be one of reference, eager, triton, got 'cuda'"):
+        linear_attention(*on_cpu())
+
+
+def test_an_unknown_operator_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"name must be one of .*linear_attention.*, got 'attention'"):
+        kernels.which("attention")
+
+
+@every_operator
+@pytest.mark.parametrize("backend", [None, "eager", "triton"])
+@pytest.mark.parametrize("transform", ["jvp", "vmap", "grad", "dual numbers"])
+def test_only_the_reference_runs_inside_a_transform(attention: Attention, backend: kernels.Backend | None, transform: str) -> None:
+    query, key, value = on_cpu()
+
+    def call(query: Tensor) -> Tensor:
+        return attention(query, key, value, backend=backend)
+
+    def with_dual_numbers() -> None:
+        with forward_ad.dual_level():
+            call(query)
+
+    transformed = {
+        "jvp": lambda: torch.func.jvp(call, (query,), (query,)),
+        "vmap": lambda: torch.func.vmap(call)(query[None]),
+        "grad": lambda: torch.func.grad(lambda x: call(x).sum())(query),
+        "dual numbers": with_dual_numbers,
+    }[transform]
+    with pytest.raises(kernels.BackendUnavailable, match=r"inside torch.func or forward-mode AD as backend='reference' only"):
+        transformed()
+
+
+@every_operator
+def test_forward_mode_through_the_reference_is_the_central_difference(attention: Attention) -> None:
+    inputs = tuple(on_cpu(torch.float64))
+    along = tuple(torch.randn_like(x) for x in inputs)
+    with kernels.backend("reference"):
+        _, tangent = torch.func.jvp(attention, inputs, along)
+        ahead, behind = (attention(*(x + step * d for x, d in zip(inputs, along, strict=True))) for step in (1e-6, -1e-6))
+    torch.testing.assert_close(tangent, (ahead - behind) / 2e-6, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "shapes, complaint",
+    [
+        ([(2, 5, 4)] * 3, r"query must have the axes batch, heads, length, width"),
+        ([(1, 2, 5, 0)] * 3, r"query and value must be at least 1 wide, got 0 and 0"),
+        ([(1, 2, 5, 4), (1, 2, 6, 4), (1, 2, 5, 4)], r"key must have query's shape \(1, 2, 5, 4\), got \(1, 2, 6, 4\)"),
+        ([(1, 2, 5, 4), (1, 2, 5, 4), (1, 1, 5, 4)], r"value must have query's batch, heads and length \(1, 2, 5\), got \(1, 1, 5\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_by_name(shapes: list[tuple[int, ...]], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        check_heads(*map(torch.zeros, shapes))
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64, torch.float32), (torch.int64,) * 3])
+def test_dtypes_that_do_not_fit_are_refused(dtypes: tuple[torch.dtype, ...]) -> None:
+    with pytest.raises(ValueError, match="query, key and value must share one floating dtype, got"):
+        check_heads(*(torch.zeros(1, 1, 2, 2, dtype=dtype) for dtype in dtypes))
+
+
+def test_the_package_imports_and_runs_without_triton() -> None:
+    in_a_fresh_process(
+        "import sys; sys.modules['triton'] = None\n"
+        "import torch; from recall_lab import kernels\n"
+        "x = torch.ones(1, 1, 3, 2); kernels.softmax_attention(x, x, x); kernels.linear_attention(x, x, x)"
+    )
+
+
+def test_an_interpreter_asked_for_after_triton_was_imported_is_not_believed() -> None:
+    in_a_fresh_process(
+        "import os, triton; os.environ['TRITON_INTERPRET'] = '1'\n"
+        "from recall_lab.kernels import _dispatch\n"
+        "assert not _dispatch.interpreted()"
+    )
+
+
+def test_every_body_compiles_whole_to_the_same_gradient() -> None:
+    in_a_fresh_process(COMPILED, TRITON_INTERPRET="1")
+
+
+COMPILED = """
+from functools import partial
+import torch
+from heads import Heads, assert_close, outcome
+from recall_lab.kernels import linear_attention, softmax_attention
+for attention in (softmax_attention, partial(softmax_attention, window=7), linear_attention):
+    for backend in ("eager", "triton"):
+        call, tensors = partial(attention, backend=backend), Heads(length=45).tensors()
+        assert_close(outcome(torch.compile(call, fullgraph=True, backend="aot_eager"), tensors), outcome(call, tensors), 1e-12)
+"""
