@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .mixer import Cost, Mixer, MixerConfig, State, linear_cost
 from .registry import mixer_class
 
-
 EMBEDDING_STD = 0.02
 """standard deviation of the token embedding at the start"""
 
@@ -103,7 +102,8 @@ class Block(nn.Module):
 
     def step(self, x: Float[Tensor, "batch width"], state: tuple[State, ...]) -> tuple[Float[Tensor, "batch width"], tuple[State, ...]]:
         """One position."""
-        read, tail = self.norm(x), ()
+        read = self.norm(x)
+        tail: tuple[State, ...] = ()
         if self.convolution:
             read, kept = self.convolution.step(read, state[0])
             tail = (kept,)
@@ -126,6 +126,11 @@ class LanguageModel(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.unembedding = nn.Linear(width, config.vocab_size, bias=False)
 
+    @property
+    def stack(self) -> list[Block]:
+        """The blocks in order, as what they are: `nn.ModuleList` knows them as modules only."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
     def hidden(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch length width"]:
         """What the unembedding reads."""
         x = self.embedding(tokens)
@@ -143,12 +148,12 @@ class LanguageModel(nn.Module):
 
     def init_state(self, batch: int) -> tuple[State, ...]:
         """The state of every block before the first token."""
-        return tuple(block.init_state(batch) for block in self.blocks)
+        return tuple(block.init_state(batch) for block in self.stack)
 
     def step(self, token: Int[Tensor, " batch"], state: tuple[State, ...]) -> tuple[Float[Tensor, "batch vocab"], tuple[State, ...]]:
         """One token: logits after it, and the state."""
         x, after = self.embedding(token), []
-        for block, before in zip(self.blocks, state, strict=True):
+        for block, before in zip(self.stack, state, strict=True):
             x, kept = block.step(x, before)
             after.append(kept)
         return self.unembedding(self.norm(x)), tuple(after)
@@ -156,7 +161,7 @@ class LanguageModel(nn.Module):
     def state_size(self, length: int) -> int:
         """Scalars per sequence that all blocks together carry after `length` tokens, convolution tails included."""
         width = self.config.mixer_config.width
-        return sum(block.mixer.state_size(length) + (self.config.short_conv - 1) * width for block in self.blocks)
+        return sum(block.mixer.state_size(length) + (self.config.short_conv - 1) * width for block in self.stack)
 
     def cost(self, length: int, answers: int) -> Cost:
         """One forward pass of one sequence with `answers` labelled positions."""
@@ -164,6 +169,6 @@ class LanguageModel(nn.Module):
         convolution = Cost(2 * length * width * config.short_conv, 8 * length * width) if config.short_conv > 1 else Cost(0, 0)
         hidden = config.mlp * width
         mlp = linear_cost(length, width, hidden) + linear_cost(length, hidden, width) if config.mlp else Cost(0, 0)
-        blocks = [block.mixer.cost(length) + convolution + mlp for block in self.blocks]
+        blocks = [block.mixer.cost(length) + convolution + mlp for block in self.stack]
         head = linear_cost(answers, width, config.vocab_size)
         return Cost(sum(cost.flops for cost in blocks), sum(cost.bytes for cost in blocks)) + head

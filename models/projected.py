@@ -40,7 +40,7 @@ class ProjectedMixer(Mixer):
 
     def split(self, x: Float[Tensor, "batch length all"]) -> PerHead:
         """`[batch, length, heads * d]` to `[batch, heads, length, d]`."""
-        return x.unflatten(-1, (self.config.heads, x.shape[-1] // self.config.heads)).transpose(1, 2)
+        return x.reshape(*x.shape[:-1], self.config.heads, x.shape[-1] // self.config.heads).transpose(1, 2)
 
     def values(self, x: Float[Tensor, "batch length width"]) -> PerHead:
         return self.split(self.value(x))

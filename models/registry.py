@@ -20,7 +20,7 @@ def mixer_class(name: str) -> "type[Mixer]":
     """
     from .mixer import Mixer, MixerConfig
 
-    path = MIXERS[name] if name in MIXERS else name
+    path = MIXERS.get(name, name)
     if ":" not in path:
         raise KeyError(name)
     module, _, attribute = path.partition(":")

@@ -46,7 +46,9 @@ def with_state(config: LanguageModelConfig, scalars: int, length: int) -> Langua
         low, high = (middle, high) if size(middle * unit) < scalars else (low, middle)
     best = min((low * unit, high * unit), key=lambda value: abs(size(value) - scalars))
     if abs(size(best) - scalars) > TOLERANCE * scalars:
-        raise ValueError(f"{config.mixer} cannot have a state of {scalars} scalars after {length} tokens; nearest is {size(best)} ({knob}={best})")
+        raise ValueError(
+            f"{config.mixer} cannot have a state of {scalars} scalars after {length} tokens; nearest is {size(best)} ({knob}={best})"
+        )
     return replace(config, fields={**config.fields, knob: best})
 
 

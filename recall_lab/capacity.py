@@ -106,7 +106,10 @@ def points(runs: Sequence[Run], results: Mapping[str, Mapping[str, Any]]) -> lis
             groups[canonical_json(run.task.to_dict()), canonical_json(asdict(run.model))].append(run)
     labels = _model_labels(runs)
     difficulties = _difficulties(runs)
-    return [_point(group, results, labels[_model_key(group[0].model)], difficulties[canonical_json(group[0].task.to_dict())]) for group in groups.values()]
+    return [
+        _point(group, results, labels[_model_key(group[0].model)], difficulties[canonical_json(group[0].task.to_dict())])
+        for group in groups.values()
+    ]
 
 
 def _point(group: Sequence[Run], results: Mapping[str, Mapping[str, Any]], label: str, difficulty: str) -> Point:
@@ -183,7 +186,10 @@ def _model_labels(runs: Sequence[Run]) -> dict[str, str]:
     flat = {}
     for run in runs:
         described = asdict(run.model)
-        flat[_model_key(run.model)] = (run.model.mixer, {**described.pop("fields"), **{k: described[k] for k in ("depth", "short_conv", "mlp")}})
+        flat[_model_key(run.model)] = (
+            run.model.mixer,
+            {**described.pop("fields"), **{k: described[k] for k in ("depth", "short_conv", "mlp")}},
+        )
     labels = {}
     for key, (mixer, fields) in flat.items():
         rivals = [other for name, other in flat.values() if name == mixer]

@@ -6,9 +6,18 @@ import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-EXTRAS = {"triton": "GPU kernels", "jupyterlab": "notebooks", "jax": "NTK claims", "neural-tangents": "NTK claims", "ray": "sweeps on a cluster"}
+if TYPE_CHECKING:
+    from .kernels import Backend
+
+EXTRAS = {
+    "triton": "GPU kernels",
+    "jupyterlab": "notebooks",
+    "jax": "NTK claims",
+    "neural-tangents": "NTK claims",
+    "ray": "sweeps on a cluster",
+}
 """distributions that the lab can do without, and what for"""
 
 
@@ -53,7 +62,7 @@ def _data() -> str:
     return f"64 samples of mqar answered by their oracle, NumPy {np.__version__}"
 
 
-def _kernels(backend: str) -> str:
+def _kernels(backend: "Backend") -> str:
     import torch
 
     from . import kernels

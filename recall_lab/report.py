@@ -37,7 +37,7 @@ def report(folder: Path) -> Report:
     """Reads a results folder. Raises InputError if it is none."""
     runs = held(folder).runs()
     rows = Store(folder).rows(run.hash for run in runs)
-    done = {hash: row.result for hash, row in rows.items()}
+    done = {name: row.result for name, row in rows.items()}
     found = points(runs, done)
     return Report(runs, done, found, capacities(found))
 
@@ -86,7 +86,19 @@ def _rising(found: Sequence[Point]) -> list[str]:
     return clauses
 
 
-COLUMNS = ("mixer", "difficulty", "state bits", "accuracy (seeds)", "theory", "certified bits", "of asked", "of state", "learning rate", "blind guess", "chance")
+COLUMNS = (
+    "mixer",
+    "difficulty",
+    "state bits",
+    "accuracy (seeds)",
+    "theory",
+    "certified bits",
+    "of asked",
+    "of state",
+    "learning rate",
+    "blind guess",
+    "chance",
+)
 
 
 def table_rows(found: Sequence[Point]) -> list[tuple[str, ...]]:

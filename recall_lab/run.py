@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from .errors import InputError, choose
 from .loading import build, unknown_key
@@ -62,7 +62,7 @@ class Budget:
         for each in ("steps", "batch", "check_every", "validation", "test"):
             if getattr(self, each) < 1:
                 raise ValueError(f"{each} must be at least 1, got {getattr(self, each)}")
-        if not 0 < self.stop_at:
+        if not self.stop_at > 0:
             raise ValueError(f"stop_at must be positive, got {self.stop_at}")
 
 
@@ -101,7 +101,7 @@ class Run:
         return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Self:
+    def from_dict(cls, table: Mapping[str, Any]) -> "Run":
         """Strict: raises InputError for anything that `to_dict` of this version does not write."""
         if table.get("schema") != SCHEMA:
             raise InputError(f"run: schema must be {SCHEMA}, got {table.get('schema')!r}")

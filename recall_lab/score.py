@@ -17,7 +17,10 @@ STRATA = 16
 
 
 def score(
-    task: Task, tokens: Integer[np.ndarray, "batch length"], targets: Integer[np.ndarray, "batch length"], predictions: Int[np.ndarray, "batch length"]
+    task: Task,
+    tokens: Integer[np.ndarray, "batch length"],
+    targets: Integer[np.ndarray, "batch length"],
+    predictions: Int[np.ndarray, "batch length"],
 ) -> dict[str, Any]:
     """What predictions are worth: read where `targets` is not IGNORE, anything elsewhere.
 
@@ -34,14 +37,17 @@ def score(
     crossed = right & crossing
     accuracy = float(crossed.sum() / max(crossing.sum(), 1))
     low = clustered_wilson_low(crossed, crossing)
-    bits = {"stored": task.stored, "values": task.values, "entropy": task.answer_bits}
     return {
         "accuracy": float(right.sum() / max(asked.sum(), 1)),
         "accuracy_macro": float(per_sample.mean()),
-        "certified_bits": certified_bits(accuracy, **bits),
-        "certified_low": certified_bits(low, **bits),
+        "certified_bits": _certified(task, accuracy),
+        "certified_low": _certified(task, low),
         "by_stratum": accuracy_by_stratum(task.stratum(tokens), asked, right),
     }
+
+
+def _certified(task: Task, accuracy: float) -> float:
+    return certified_bits(accuracy, stored=float(task.stored), values=task.values, entropy=task.answer_bits)
 
 
 def clustered_wilson_low(right: Bool[np.ndarray, "batch length"], asked: Bool[np.ndarray, "batch length"]) -> float:

@@ -7,7 +7,7 @@ Every file appears whole or not at all (temporary file, fsync, rename), so the f
     failed/HASH.json    the same, where the result is {"reason": .., "detail": ..}; goes when the run is finished after all
     quarantine/         rows that failed a check, kept for whoever wants to know why
     locks/HASH.lock     empty; a process holds its flock while it works on that run, and the kernel lets go when the process dies
-    table.parquet       derived from the rows (table.csv without pyarrow); deleting it loses nothing
+    table.parquet       derived from the rows or table.csv; deleting it loses nothing
 
 flock on a network file system may hold on one machine only: two machines that share a folder must be given different runs.
 """
@@ -16,7 +16,6 @@ import contextlib
 import csv
 import fcntl
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -29,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 from .errors import InputError
 from .tasks.stream import canonical_json
@@ -164,12 +163,22 @@ class Store:
             return None
         return Claim(lock)
 
-    def compact(self, rows: Mapping[str, Row]) -> Path:
-        """One table of many rows, a column for each dotted path: table.parquet, or table.csv without pyarrow. Returns its path."""
+    def is_claimed(self, hash: str) -> bool:
+        """Whether a process is at work on a run."""
+        path = self.folder / "locks" / f"{hash}.lock"
+        if not path.exists():
+            return False
+        claim = self.claim(hash)
+        if claim is None:
+            return True
+        claim.release()
+        return False
+
+    def compact(self, rows: Mapping[str, Row], format: Literal["parquet", "csv"] = "parquet") -> Path:
+        """One table of many rows, a column for each dotted path: table.parquet or table.csv. Returns its path."""
         flat = [{"hash": name, **_flat({"run": row.run, "result": row.result, "meta": row.meta})} for name, row in rows.items()]
         columns = {name: [row.get(name) for row in flat] for name in sorted({name for row in flat for name in row})}
-        has_pyarrow = importlib.util.find_spec("pyarrow") is not None
-        path, write = (self.folder / "table.parquet", _write_parquet) if has_pyarrow else (self.folder / "table.csv", _write_csv)
+        path, write = self.folder / f"table.{format}", _write_parquet if format == "parquet" else _write_csv
         with _appearing(path) as file:
             write(columns, file)
         return path

@@ -120,7 +120,9 @@ def parse(text: str, where: str) -> SweepSpec:
         {
             **content,
             "task": _tables(content["task"], f"{where}: [task]"),
-            "mixers": {name: _tables(table, f"{where}: [mixers.{name}]") for name, table in _table(content["mixers"], f"{where}: [mixers]").items()},
+            "mixers": {
+                name: _tables(table, f"{where}: [mixers.{name}]") for name, table in _table(content["mixers"], f"{where}: [mixers]").items()
+            },
             "seeds": _seeds(content.get("seeds", 3)),
         },
         where,
@@ -173,7 +175,7 @@ def with_settings(spec: SweepSpec, settings: Iterable[str]) -> SweepSpec:
         elif table == "task" and inner:
             spec = replace(spec, task=tuple({**each, inner: value} for each in spec.task))
         elif table in ("model", "optimiser", "budget") and inner:
-            spec = replace(spec, **{table: {**getattr(spec, table), inner: value}})
+            spec = build(SweepSpec, {**vars(spec), table: {**getattr(spec, table), inner: value}}, f"--set {setting}")
         elif table in ("seeds", "data_seed") and not inner:
             spec = build(SweepSpec, {**vars(spec), table: _seeds(value) if table == "seeds" else value}, f"--set {setting}")
         else:
@@ -214,11 +216,17 @@ def adopt(folder: Path, spec: SweepSpec) -> Store:
     return store
 
 
-def sweep(spec: SweepSpec, out: Path, *, workers: int = 1, limit: int | None = None, on_event: Callable[[Event], None] = lambda event: None) -> Outcome:
+def sweep(
+    spec: SweepSpec, out: Path, *, workers: int = 1, limit: int | None = None, on_event: Callable[[Event], None] | None = None
+) -> Outcome:
     """Trains what `out` does not hold yet, at most `limit` runs of it, and returns what happened; call it again to go on."""
     store = adopt(out, spec)
     runs = spec.runs()
     if limit is not None:
         done = store.rows(run.hash for run in runs)
         runs = [run for run in runs if run.hash not in done][:limit]
-    return run_all(runs, store, workers=workers, on_event=on_event)
+    return run_all(runs, store, workers=workers, on_event=on_event or _unheard)
+
+
+def _unheard(_event: Event) -> None:
+    """For callers that want the outcome only."""

@@ -100,7 +100,7 @@ def fit(run: Run, model: LanguageModel, on_look: Callable[[Look], None] | None =
             model.load_state_dict(good)
             return looks, True
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimiser.clip)
         optimiser.step()
         schedule.step()
@@ -186,7 +186,7 @@ def seconds_per_step(run: Run, at_most: float) -> float:
             if number == 1:
                 began = time.perf_counter()
             optimiser.zero_grad()
-            loss_on(model, batch).backward()
+            torch.autograd.backward(loss_on(model, batch))
             optimiser.step()
             taken = number
             if number and time.perf_counter() - began > at_most:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -35,6 +36,7 @@ for _verb in (ls, show, train, sweep, status, table, plot, export, verify, docto
 
 def main() -> None:
     """Runs the command line: the only place where errors become exit codes."""
+    sys.path.append(str(Path.cwd()))  # so that `my_mixer:MyMixer` is found beside the user, after everything that is installed
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

@@ -16,5 +16,8 @@ def ls(kind: Kind | None = None, /, *, json: bool = False) -> int:
     if json:
         print_json(found)
         return 0
-    print_table(("kind", "name", "what"), [(each.removesuffix("s"), name, what) for each, names in found.items() for name, what in sorted(names.items())])
+    print_table(
+        ("kind", "name", "what"),
+        [(each.removesuffix("s"), name, what) for each, names in found.items() for name, what in sorted(names.items())],
+    )
     return 0

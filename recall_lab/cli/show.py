@@ -17,15 +17,23 @@ def show(name: str, /, *, set: Annotated[list[str] | None, Parameter(negative=()
     ----------
     name: anything that `ls` lists, or the import path of your own mixer
     set: fields of a task or mixer, as `pairs=4` or `width=32`; may be repeated
+
     """
     from ..catalogue import CATALOGUE
-    from ..errors import choose
+    from ..errors import InputError, choose
     from ..loading import parse_setting
 
     fields = dict(map(parse_setting, set or []))
     things = {each: (kind, thing) for kind in CATALOGUE for each, thing in CATALOGUE[kind]().items()}
     kind, thing = ("mixers", None) if ":" in name else choose("task, mixer, kernel, claim or sweep", name, things)
-    shown = {"tasks": _task, "mixers": _mixer, "claims": _claim, "kernels": _kernel, "sweeps": _sweep}[kind](name, thing, fields)
+    if kind == "tasks":
+        shown = _task(name, thing, fields)
+    elif kind == "mixers":
+        shown = _mixer(name, fields)
+    elif fields:
+        raise InputError(f"--set is for tasks and mixers; {name} is one of the {kind}")
+    else:
+        shown = {"claims": _claim, "kernels": _kernel, "sweeps": _sweep}[kind](name, thing)
     if json:
         print_json({key: value for key, value in shown.items() if key != "tables"})
         return 0
@@ -39,6 +47,7 @@ def show(name: str, /, *, set: Annotated[list[str] | None, Parameter(negative=()
 
 
 def _task(name: str, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    from ..catalogue import first_line
     from ..run import task_from
     from ..tasks import IGNORE, Stream
 
@@ -47,7 +56,7 @@ def _task(name: str, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
     targets = task.solve(tokens)[0]
     asked = [(str(at), task.token_name(int(tokens[0, at])), task.token_name(int(targets[at]))) for at in (targets != IGNORE).nonzero()[0]]
     return {
-        "task": f"{name}: {(kind.__doc__ or '').partition(chr(10))[0]}",
+        "task": f"{name}: {first_line(kind)}",
         "fields": task.to_dict(),
         "length": task.length,
         "vocabulary": task.vocab_size,
@@ -58,7 +67,7 @@ def _task(name: str, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mixer(name: str, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
+def _mixer(name: str, fields: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ..models import mixer_class
@@ -66,7 +75,10 @@ def _mixer(name: str, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
 
     config = mixer_config_from(name, fields)
     mixer = mixer_class(name)(config)
-    rows = [(str(length), str(mixer.state_size(length)), f"{mixer.cost(length).flops:.3g}", f"{mixer.cost(length).bytes:.3g}") for length in LENGTHS]
+    rows = [
+        (str(length), str(mixer.state_size(length)), f"{mixer.cost(length).flops:.3g}", f"{mixer.cost(length).bytes:.3g}")
+        for length in LENGTHS
+    ]
     return {
         "mixer": f"{name}: {mixer.__doc__}",
         "fields": asdict(config),
@@ -77,15 +89,21 @@ def _mixer(name: str, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _claim(name: str, claim: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    return {"claim": name, "statement": claim.statement, "source": claim.source, "standing": claim.standing, "check": f"recall-lab verify {name}"}
+def _claim(name: str, claim: Any) -> dict[str, Any]:
+    return {
+        "claim": name,
+        "statement": claim.statement,
+        "source": claim.source,
+        "standing": claim.standing,
+        "check": f"recall-lab verify {name}",
+    }
 
 
-def _kernel(name: str, operator: Any, fields: dict[str, Any]) -> dict[str, Any]:
+def _kernel(name: str, operator: Any) -> dict[str, Any]:
     import inspect
 
     return {"kernel": f"{name}{inspect.signature(operator)}", "about": inspect.getdoc(operator)}
 
 
-def _sweep(name: str, spec: Any, fields: dict[str, Any]) -> dict[str, Any]:
+def _sweep(name: str, spec: Any) -> dict[str, Any]:
     return {"sweep": name, "about": spec.about, "runs": len(spec.runs()), "file": "\n" + spec.to_toml()}

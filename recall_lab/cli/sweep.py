@@ -40,6 +40,7 @@ def sweep(
     limit: train at most so many runs now
     dry_run: say what would run and how long that may take; train nothing
     quiet: no line for every run
+
     """
     from .. import sweep as library
 
@@ -96,7 +97,9 @@ def describe(run: "Any") -> str:
     """A run in a few words."""
     fields = {key: value for key, value in run.model.fields.items() if key in ("width", "window", "feature_width")}
     shown = " ".join(f"{key}={value}" for key, value in fields.items())
-    return f"{run.task.name} ({run.task.answer_bits:.0f} bits) {run.model.mixer} {shown} rate {run.optimiser.learning_rate:g} seed {run.seed}"
+    return (
+        f"{run.task.name} ({run.task.answer_bits:.0f} bits) {run.model.mixer} {shown} rate {run.optimiser.learning_rate:g} seed {run.seed}"
+    )
 
 
 def _conclude(folder: Path, changed: bool, json: bool) -> int:
@@ -126,13 +129,19 @@ def _dry_run(spec: Any, folder: Path, workers: int, json: bool) -> int:
     models = {(run.model.mixer, str(dict(run.model.fields)), run.task.cut): run for run in runs}
     if json:
         states = [
-            {"mixer": run.model.mixer, "fields": dict(run.model.fields), "cut": run.task.cut, "state_size": _state_size(run)} for run in models.values()
+            {"mixer": run.model.mixer, "fields": dict(run.model.fields), "cut": run.task.cut, "state_size": _state_size(run)}
+            for run in models.values()
         ]
         print_json({"runs": len(runs), "done": len(done), "left": len(left), "seconds": round(seconds, 1), "states": states})
         return 0
-    rows = [(describe(run).rpartition(" rate")[0], str(run.task.cut), str(_state_size(run)), str(32 * _state_size(run))) for run in models.values()]
+    rows = [
+        (describe(run).rpartition(" rate")[0], str(run.task.cut), str(_state_size(run)), str(32 * _state_size(run)))
+        for run in models.values()
+    ]
     print_table(("model", "tokens before the first question", "state size", "state bits"), rows)
-    print(f"{len(runs)} runs, {len(done)} done, {len(left)} left: at most about {duration(seconds)} on {workers} workers (early stops not counted)")
+    print(
+        f"{len(runs)} runs, {len(done)} done, {len(left)} left: at most about {duration(seconds)} on {workers} workers (early stops not counted)"
+    )
     return 0
 
 

@@ -23,6 +23,7 @@ def train(
     mixer: a name from `ls mixers`, or an import path `package.module:Class` of your own
     set: `task.pairs=8`, `mixer.width=32`, `model.depth=1`, `optimiser.learning_rate=1e-2`, `budget.steps=200`; may be repeated
     seed: of the weights and of the training stream
+
     """
     from ..capacity import points
     from ..loading import parse_setting
@@ -31,7 +32,9 @@ def train(
     from ..train import train as train_run
 
     run = single_run(task, mixer, dict(map(parse_setting, set or [])), seed)
-    result = train_run(run, lambda look: say(f"step {look.step} of {run.budget.steps}: loss {look.loss:.3f}, validation accuracy {look.accuracy:.3f}"))
+    result = train_run(
+        run, lambda look: say(f"step {look.step} of {run.budget.steps}: loss {look.loss:.3f}, validation accuracy {look.accuracy:.3f}")
+    )
     if json:
         print_json({"hash": run.hash, "run": run.to_dict(), "result": result})
         return 0

@@ -1,10 +1,13 @@
 """`recall-lab verify`: claims, checked."""
 
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError
 from .printing import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..theory import Claim
 
 
 def verify(*names: str, scale: Literal["quick", "full"] = "quick", seed: int = 0, json: bool = False) -> int:
@@ -15,12 +18,13 @@ def verify(*names: str, scale: Literal["quick", "full"] = "quick", seed: int = 0
     names: claims, as `ls claims` lists them
     scale: quick takes seconds a claim, full minutes
     seed: of whatever the check draws
+
     """
     from ..errors import choose
     from ..theory import CLAIMS
 
     families = {name.partition(".")[0] for name in CLAIMS}
-    chosen = {}
+    chosen: dict[str, Claim] = {}
     for name in names or tuple(families):
         if name in families:
             chosen |= {each: claim for each, claim in CLAIMS.items() if each.partition(".")[0] == name}
@@ -35,10 +39,22 @@ def verify(*names: str, scale: Literal["quick", "full"] = "quick", seed: int = 0
         seconds[name] = time.perf_counter() - began
         say(f"{name}: {'holds' if found[name].holds else 'DOES NOT HOLD'} ({seconds[name]:.1f} s)")
     if json:
-        print_json({name: {"standing": chosen[name].standing, "source": chosen[name].source, **evidence.to_dict()} for name, evidence in found.items()})
+        print_json(
+            {
+                name: {"standing": chosen[name].standing, "source": chosen[name].source, **evidence.to_dict()}
+                for name, evidence in found.items()
+            }
+        )
     else:
         rows = [
-            (name, "holds" if evidence.holds else "FAILS", evidence.quantity, evidence.summary(), f"{evidence.margin:.3g}", chosen[name].standing)
+            (
+                name,
+                "holds" if evidence.holds else "FAILS",
+                evidence.quantity,
+                evidence.summary(),
+                f"{evidence.margin:.3g}",
+                chosen[name].standing,
+            )
             for name, evidence in found.items()
         ]
         print_table(("claim", "", "quantity", "measured against", "margin", "standing"), rows)

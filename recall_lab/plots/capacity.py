@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,15 +90,29 @@ def _panel(axes: Axes, points: Sequence[Point], every: Sequence[Point]) -> None:
         within = np.flatnonzero((curve.state_bits < right) & (curve.state_bits > left))
         if within.size:
             at = within[np.argmin(np.abs(curve.certified_bits[within] - 0.35 * answer_bits))]
-            axes.annotate(curve.name, (curve.state_bits[at], curve.certified_bits[at]), xytext=(3, -6), textcoords="offset points", fontsize=5, color="0.35")
+            axes.annotate(
+                curve.name,
+                (curve.state_bits[at], curve.certified_bits[at]),
+                xytext=(3, -6),
+                textcoords="offset points",
+                fontsize=5,
+                color="0.35",
+            )
     for mixer, look in looks([point.model.mixer for point in every]).items():
         for point in (point for point in points if point.model.mixer == mixer):
-            axes.plot([point.state_bits] * len(point.seeds), point.certified.each, look.marker, color=look.colour, alpha=0.3, markersize=2.5)
+            axes.plot(
+                [point.state_bits] * len(point.seeds), point.certified.each, look.marker, color=look.colour, alpha=0.3, markersize=2.5
+            )
             axes.plot([point.state_bits] * 2, [point.certified.low, point.certified.high], color=look.colour, linewidth=0.8)
-            hollow = {"markerfacecolor": "white"} if point.edge else {}
+            hollow: dict[str, Any] = {"markerfacecolor": "white"} if point.edge else {}
             axes.plot(point.state_bits, point.certified.median, look.marker, color=look.colour, label=mixer.rpartition(":")[2], **hollow)
             if point.accuracy.median >= SATURATED:
-                axes.annotate("", (point.state_bits, 2.4 * point.certified.median), (point.state_bits, 1.15 * point.certified.median), arrowprops={"arrowstyle": "->", "color": look.colour, "linewidth": 0.7})
+                axes.annotate(
+                    "",
+                    (point.state_bits, 2.4 * point.certified.median),
+                    (point.state_bits, 1.15 * point.certified.median),
+                    arrowprops={"arrowstyle": "->", "color": look.colour, "linewidth": 0.7},
+                )
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     axes.legend(handles.values(), handles.keys(), loc="upper right", frameon=True, framealpha=1, edgecolor="none", handletextpad=0.2)
 
@@ -114,6 +128,8 @@ def law_curves(points: Sequence[Point]) -> Iterator[Curve]:
             predicted = predicted_accuracy(point.task, model)
             if predicted is None or not math.isfinite(predicted[0]):
                 continue
-            bits = certified_bits(min(1.0, predicted[0]), stored=point.task.stored, values=point.task.values, entropy=point.task.answer_bits)
+            bits = certified_bits(
+                min(1.0, predicted[0]), stored=point.task.stored, values=point.task.values, entropy=point.task.answer_bits
+            )
             drawn.append((32 * state_size(model, point.task.cut), bits))
         yield Curve(LAW_NAMES[mixer], *np.array(sorted(set(drawn)), dtype=float).T)

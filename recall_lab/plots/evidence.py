@@ -27,5 +27,7 @@ def against_bound(evidence: Evidence) -> Figure:
         axes.plot(reference, measured, "o", markersize=2.5, alpha=0.7)
         axes.set_xlabel(name)
         axes.set_ylabel("measured")
-        axes.set_title(f"{evidence.quantity}: {'holds' if evidence.holds else 'FAILS'}, margin {evidence.margin:.2g}", loc="left", wrap=True)
+        axes.set_title(
+            f"{evidence.quantity}: {'holds' if evidence.holds else 'FAILS'}, margin {evidence.margin:.2g}", loc="left", wrap=True
+        )
     return figure

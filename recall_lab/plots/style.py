@@ -34,8 +34,8 @@ LOOKS: dict[str, Look] = {
 OTHERS = [Look(_PALETTE[3], "D"), Look(_PALETTE[4], "v"), Look(_PALETTE[5], "P"), Look(_PALETTE[6], "X"), Look(_PALETTE[9], "<")]
 """for mixers from elsewhere, in the order in which a figure meets them"""
 
-THEORY = {"color": "0.45", "linewidth": 0.8}
-CONTROL = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
+THEORY: dict[str, Any] = {"color": "0.45", "linewidth": 0.8}
+CONTROL: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
 
 
 def looks(mixers: list[str]) -> Mapping[str, Look]:
@@ -47,7 +47,7 @@ def looks(mixers: list[str]) -> Mapping[str, Look]:
 @contextmanager
 def style() -> Iterator[None]:
     """The settings under which figures are drawn; the caller's own are left as they were."""
-    settings = {
+    settings: Any = {
         "font.size": 7,
         "axes.titlesize": 7,
         "axes.labelsize": 7,

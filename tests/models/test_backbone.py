@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from recall_lab.models import LanguageModel, LanguageModelConfig, count_scalars, mixer_class, model_cost, state_size, with_state
 from torch.utils.flop_counter import FlopCounterMode
+
+from recall_lab.models import LanguageModel, LanguageModelConfig, count_scalars, mixer_class, model_cost, state_size, with_state
 
 MODELS = [
     {"mixer": "attention", "fields": {"width": 8, "positions": "rotary"}},

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from recall_lab.models import MIXERS, Mixer, count_scalars, mixer_class
 from torch.utils.flop_counter import FlopCounterMode
+
+from recall_lab.models import MIXERS, Mixer, count_scalars, mixer_class
 
 CONFIGS = {
     "attention": [{}, {"positions": "rotary"}, {"heads": 2, "positions": "rotary"}],
@@ -22,7 +23,11 @@ CONFIGS = {
 }
 """fields beside the width; a mixer that is registered and missing here fails `test_every_registered_mixer_is_tested`"""
 
-CASES = [pytest.param(name, fields, id="-".join([name, *(f"{key}={value}" for key, value in fields.items())])) for name in CONFIGS for fields in CONFIGS[name]]
+CASES = [
+    pytest.param(name, fields, id="-".join([name, *(f"{key}={value}" for key, value in fields.items())]))
+    for name in CONFIGS
+    for fields in CONFIGS[name]
+]
 WIDTH = 8
 LENGTHS = st.sampled_from([1, 2, 5, 7, 16])
 
