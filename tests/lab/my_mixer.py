@@ -1,6 +1,7 @@
 """A mixer from outside the lab: the running mean of what was read."""
 
 import torch
+
 from recall_lab.models import Cost, Mixer, MixerConfig
 
 
