@@ -115,3 +115,8 @@ def test_show_draws_every_kind_of_thing(tmp_path):
     assert "oracle's answer" in lab("show", "mqar", "--set", "length=16", cwd=tmp_path).stdout
     assert "state size" in lab("show", "sliding_window", cwd=tmp_path).stdout
     assert "standing" in lab("show", "recall.wall", cwd=tmp_path).stdout
+
+
+def test_every_shipped_sweep_is_a_list_of_runs(tmp_path):
+    for name in ("demo", "small"):
+        assert "runs: " in lab("show", name, cwd=tmp_path).stdout
