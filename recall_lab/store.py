@@ -7,7 +7,7 @@ Every file appears whole or not at all (temporary file, fsync, rename), so the f
     failed/HASH.json    the same, where the result is {"reason": .., "detail": ..}; goes when the run is finished after all
     quarantine/         rows that failed a check, kept for whoever wants to know why
     locks/HASH.lock     empty; a process holds its flock while it works on that run, and the kernel lets go when the process dies
-    table.parquet       derived from the rows or table.csv; deleting it loses nothing
+    table.parquet, .csv derived from the rows; deleting them loses nothing
 
 flock on a network file system may hold on one machine only: two machines that share a folder must be given different runs.
 """
