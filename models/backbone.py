@@ -13,8 +13,13 @@ from torch import Tensor, nn
 from .mixer import Cost, Mixer, MixerConfig, State, linear_cost
 from .registry import mixer_class
 
-EMBEDDING_STD = 0.02
-"""standard deviation of the token embedding at the start"""
+EMBEDDING_STD = 0.2
+"""standard deviation of the token embedding at the start.
+
+Chosen on validation among .02, .1 and .2 (`mqar`, length 32, one block, 2 heads, rate 1e-2, 800 steps, 16 seeds each): with .02 linear attention stayed
+at guessing among the values in 4 of 32 runs (feature width 2 with 4 pairs, 4 with 8), with .1 in 3, with .2 in none. A window of 8 learns
+more slowly with .2 (6 of 16 seeds not yet there), and gets there in 1,600 steps (8 of 8, those six among them).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +125,6 @@ class LanguageModel(nn.Module):
         self.config = config
         width = config.mixer_config.width
         self.embedding = nn.Embedding(config.vocab_size, width)
-        # small, as in GPT-2: the stream is then what the blocks write; with unit variance windows and linear attention learn far more slowly
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.RMSNorm(width, eps=1e-6)

@@ -1,8 +1,8 @@
 """From finished runs to what is reported: one learning rate chosen on validation, all its seeds judged on test, capacity over difficulties."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import fmean, median
@@ -47,7 +47,7 @@ class Point:
     task: Task
     model: LanguageModelConfig
     label: str
-    """mixer, and the fields in which the sweep's models of that mixer differ"""
+    """mixer, and what differs among the sweep's models of that mixer and their training, learning rate and seed apart"""
     difficulty: str
     """fields in which the sweep's tasks differ"""
     state_size: int
@@ -68,7 +68,7 @@ class Point:
     @property
     def efficiency(self) -> float:
         """Certified bits per bit of state; the wall is 1."""
-        return self.certified.median / self.state_bits
+        return _efficiency(self.certified, self.state_bits)
 
     @cached_property
     def predicted(self) -> tuple[float, float] | None:
@@ -85,29 +85,33 @@ class Capacity:
     """at the difficulty where the most was certified"""
     certified: Spread
     saturated: bool
-    """the hardest difficulty was still answered: the capacity is at least this"""
+    """a difficulty with the most bits of those tried was still answered: the capacity is at least this"""
     largest_at_90: float | None
     """the size of the largest problem answered with accuracy 0.9, interpolated in its logarithm; None if none was"""
 
     @property
     def efficiency(self) -> float:
         """Certified bits per bit of state."""
-        return self.certified.median / self.state_bits
+        return _efficiency(self.certified, self.state_bits)
+
+
+def _efficiency(certified: Spread, state_bits: int) -> float:
+    """A model may have no state at all (a window of one token); what it certifies by luck is then held against one bit."""
+    return certified.median / max(state_bits, 1)
 
 
 def points(runs: Sequence[Run], results: Mapping[str, Mapping[str, Any]]) -> list[Point]:
-    """A point for every model and task of which a run has finished, in the order of `runs`; `results` is by hash.
+    """A point for every task, model and way of training of which a run has finished, in the order of `runs`; `results` is by hash.
 
     The learning rate is the one of highest mean validation accuracy over seeds, the lower one on a tie; test results choose nothing.
     """
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if run.hash in results:
-            groups[canonical_json(run.task.to_dict()), canonical_json(asdict(run.model))].append(run)
-    labels = _model_labels(runs)
-    difficulties = _difficulties(runs)
+            groups[canonical_json({"task": _described(run.task), "model": asdict(run.model), "training": _training(run)})].append(run)
+    labels, difficulties = _labels(runs), _difficulties(runs)
     return [
-        _point(group, results, labels[_model_key(group[0].model)], difficulties[canonical_json(group[0].task.to_dict())])
+        _point(group, results, labels[_label_key(group[0])], difficulties[canonical_json(_described(group[0].task))])
         for group in groups.values()
     ]
 
@@ -145,20 +149,20 @@ def _point(group: Sequence[Run], results: Mapping[str, Mapping[str, Any]], label
 
 def capacities(found: Iterable[Point]) -> list[Capacity]:
     """The capacity of every model, its difficulties taken together."""
-    groups: dict[str, list[Point]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
     for point in found:
-        groups[_model_key(point.model)].append(point)
+        groups[point.label, canonical_json(_model(point.model))].append(point)
     return [_capacity(group) for group in groups.values()]
 
 
 def _capacity(group: Sequence[Point]) -> Capacity:
     best = max(group, key=lambda point: point.certified.median)
-    hardest = max(group, key=lambda point: point.task.answer_bits)
+    most = max(point.task.answer_bits for point in group)
     return Capacity(
         label=best.label,
         state_bits=best.state_bits,
         certified=best.certified,
-        saturated=hardest.accuracy.median >= SATURATED,
+        saturated=any(point.accuracy.median >= SATURATED for point in group if point.task.answer_bits == most),
         largest_at_90=_largest_at(0.9, [(point.task.stored, point.accuracy.median) for point in group]),
     )
 
@@ -177,31 +181,47 @@ def _largest_at(accuracy: float, sizes: Iterable[tuple[float, float]]) -> float 
     return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
 
 
-def _model_key(model: LanguageModelConfig) -> str:
-    return canonical_json({key: value for key, value in asdict(model).items() if key != "vocab_size"})
+def _model(model: LanguageModelConfig) -> dict[str, Any]:
+    """The model's fields, those of its mixer among them; the vocabulary is the task's."""
+    described = asdict(model)
+    return {**described.pop("fields"), **{name: value for name, value in described.items() if name != "vocab_size"}}
 
 
-def _model_labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Model to its mixer's name with the fields in which the models of that mixer differ."""
-    flat = {}
-    for run in runs:
-        described = asdict(run.model)
-        flat[_model_key(run.model)] = (
-            run.model.mixer,
-            {**described.pop("fields"), **{k: described[k] for k in ("depth", "short_conv", "mlp")}},
-        )
-    labels = {}
-    for key, (mixer, fields) in flat.items():
-        rivals = [other for name, other in flat.values() if name == mixer]
-        labels[key] = " ".join([mixer.rpartition(":")[2], *_differing(fields, rivals)])
-    return labels
+def _training(run: Run) -> dict[str, Any]:
+    """How the model was trained and judged, learning rate and seed apart: runs that differ in it are no seeds of one another."""
+    optimiser = {name: value for name, value in asdict(run.optimiser).items() if name != "learning_rate"}
+    return {**optimiser, **asdict(run.budget), "data_seed": run.data_seed}
+
+
+def _label_key(run: Run) -> str:
+    return canonical_json({"model": _model(run.model), "training": _training(run)})
+
+
+def _labels(runs: Sequence[Run]) -> dict[str, str]:
+    """Model and training to the mixer's name with what differs among the runs of that mixer."""
+    described = {_label_key(run): {**_model(run.model), **_training(run)} for run in runs}
+    rivals: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for fields in described.values():
+        rivals[fields["mixer"]].append(fields)
+    names = _short_names(rivals)
+    return {key: " ".join([names[fields["mixer"]], *_differing(fields, rivals[fields["mixer"]])]) for key, fields in described.items()}
+
+
+def _short_names(mixers: Collection[str]) -> dict[str, str]:
+    """Mixers without the module of their import path, unless two would then have one name."""
+    count = Counter(mixer.rpartition(":")[2] for mixer in mixers)
+    return {mixer: short if count[short := mixer.rpartition(":")[2]] == 1 else mixer for mixer in mixers}
 
 
 def _difficulties(runs: Sequence[Run]) -> dict[str, str]:
     """Task to the fields in which the sweep's tasks differ."""
-    tasks = {canonical_json(run.task.to_dict()): run.task for run in runs}
-    described = [{"task": task.name, **task.to_dict()} for task in tasks.values()]
-    return {key: " ".join(_differing({"task": task.name, **task.to_dict()}, described)) or task.name for key, task in tasks.items()}
+    tasks = {canonical_json(_described(run.task)): run.task for run in runs}
+    described = [_described(task) for task in tasks.values()]
+    return {key: " ".join(_differing(_described(task), described)) or task.name for key, task in tasks.items()}
+
+
+def _described(task: Task) -> dict[str, Any]:
+    return {"task": task.name, **task.to_dict()}
 
 
 def _differing(fields: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> list[str]:

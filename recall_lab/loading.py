@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
+import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
             raise InputError(unknown_key(name, fields, where))
     given = {name: _fit(value, hints[name]) for name, value in table.items()}
     for name, value in given.items():
-        if not is_bearable(value, hints[name]) or (isinstance(value, bool) and hints[name] is not bool):
+        if not _is_a(value, hints[name]):
             raise InputError(f"{where}: {name} must be {type_name(hints[name])}, got {value!r}")
     try:
         return kind(**given)
@@ -41,6 +42,13 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         if not missing:
             raise
         raise InputError(f"{where}: {', '.join(missing)} must be given") from error
+
+
+def as_table(entry: object, where: str) -> dict[str, Any]:
+    """The entry, which must be a table. Raises InputError that names `where`."""
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} must be a table, got {entry!r}")
+    return entry
 
 
 def unknown_key(name: str, known: Iterable[str], where: str) -> str:
@@ -58,9 +66,11 @@ def type_name(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "left out"}
     if hint in names:
         return names[hint]
-    parts = typing.get_args(hint)
-    if typing.get_origin(hint) is tuple:
-        return f"a list of {len(parts)}"
+    parts, origin = typing.get_args(hint), typing.get_origin(hint)
+    if origin is tuple:
+        return f"a list, each entry {type_name(parts[0])}" if parts[-1] is Ellipsis else f"a list of {len(parts)}"
+    if origin is Mapping:
+        return "a table"
     return " or ".join(type_name(part) for part in parts) if parts else str(getattr(hint, "__name__", hint))
 
 
@@ -74,6 +84,17 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         value = text.strip()
     return name.strip(), value
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a value has a type, to its last entry (beartype looks at one entry of a list, drawn at random); true is no whole number."""
+    parts, origin = typing.get_args(hint), typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, part) for part in parts)
+    if origin is tuple and isinstance(value, tuple):
+        wanted = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        return len(wanted) == len(value) and all(map(_is_a, value, wanted))
+    return is_bearable(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def _fit(value: Any, hint: Any) -> Any:

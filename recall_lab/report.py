@@ -46,13 +46,18 @@ def sentence(found: Sequence[Point]) -> str:
     """What the points show, in one sentence."""
     clauses = [*_solved(found), *_rising(found)]
     best = max(found, key=lambda point: point.efficiency)
-    over = [point for point in found if point.certified_low.high > point.state_bits]
+    over = sum(point.certified_low.high > point.state_bits for point in found)
     wall = (
-        f"{len(over)} points lie beyond the wall, which cannot be"
+        f"{over} {'point lies' if over == 1 else 'points lie'} beyond the wall, which cannot be"
         if over
-        else f"no point passes the wall: the nearest, {best.label}, certifies {100 * best.efficiency:.2g} % of its state's bits"
+        else f"no point passes the wall: the nearest, {best.label}, certifies {percent(best.efficiency)} of its state's bits"
     )
     return "; ".join([*clauses, wall]) + "."
+
+
+def percent(share: float) -> str:
+    """A share in per cent, two digits of it or all before the point."""
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def _solved(found: Sequence[Point]) -> list[str]:
@@ -120,7 +125,7 @@ def _row(point: Point) -> tuple[str, ...]:
         theory,
         f"{point.certified.median:.2f}",
         f"{point.task.answer_bits:.1f}",
-        f"{100 * point.efficiency:.2g} %",
+        percent(point.efficiency),
         rate,
         f"{controls[best]:.3f} ({best})",
         f"{controls['chance']:.3f}",

@@ -1,19 +1,20 @@
 """A run is a value: everything that decides a training result, and nothing else."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from .errors import InputError, choose
-from .loading import build, unknown_key
-from .models import MIXERS, LanguageModelConfig, mixer_class
+from .loading import as_table, build, unknown_key
+from .models import MIXERS, LanguageModelConfig, Mixer, mixer_class
 from .models.mixer import MixerConfig
 from .tasks import TASKS, Task
 from .tasks.stream import canonical_json
 
-SCHEMA = 1
+SCHEMA = 2
 """raised whenever the same run would train to another result"""
 
 
@@ -31,14 +32,15 @@ class Optimiser:
     """largest norm of the gradient"""
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        for each in ("learning_rate", "weight_decay", "warmup", "clip"):
+            object.__setattr__(self, each, float(getattr(self, each)))  # 1 and 1.0 are equal, so they must have one hash
+        for each in ("learning_rate", "clip"):
+            if not 0 < getattr(self, each) < math.inf:
+                raise ValueError(f"{each} must be positive and finite, got {getattr(self, each)}")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup must lie in 0..1 (a share of the steps), got {self.warmup}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
-        if not self.clip > 0:
-            raise ValueError(f"clip must be positive, got {self.clip}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be finite and not negative, got {self.weight_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class Budget:
     check_every: int = 50
     """steps between looks at the validation stream"""
     stop_at: float = 0.995
-    """training ends when validation accuracy is this high twice in a row"""
+    """training ends when validation accuracy is this high twice in a row; above 1 it never does"""
     validation: int = 1024
     """samples of the validation stream: they choose the learning rate and the stop"""
     test: int = 4096
@@ -62,8 +64,9 @@ class Budget:
         for each in ("steps", "batch", "check_every", "validation", "test"):
             if getattr(self, each) < 1:
                 raise ValueError(f"{each} must be at least 1, got {getattr(self, each)}")
-        if not self.stop_at > 0:
-            raise ValueError(f"stop_at must be positive, got {self.stop_at}")
+        object.__setattr__(self, "stop_at", float(self.stop_at))  # as in Optimiser
+        if not 0 < self.stop_at < math.inf:
+            raise ValueError(f"stop_at must be positive and finite, got {self.stop_at}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,22 +105,27 @@ class Run:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Run":
-        """Strict: raises InputError for anything that `to_dict` of this version does not write."""
+        """The run that `to_dict` wrote; a field left out inside one of its tables takes its default.
+
+        Raises InputError for another schema or version of the task, an unknown or missing part, and a value that is refused.
+        """
         if table.get("schema") != SCHEMA:
             raise InputError(f"run: schema must be {SCHEMA}, got {table.get('schema')!r}")
-        known = {"schema"} | {each.name for each in fields(cls)}
-        for name in table:
+        parts = {name: part for name, part in table.items() if name != "schema"}
+        known = {each.name for each in fields(cls)}
+        for name in parts:
             if name not in known:
-                raise InputError(unknown_key(name, known, "run"))
-        task = task_from(table["task"])
-        return cls(
-            task=task,
-            model=model_from(table["model"], task),
-            optimiser=build(Optimiser, table.get("optimiser", {}), "[optimiser]"),
-            budget=build(Budget, table.get("budget", {}), "[budget]"),
-            seed=table.get("seed", 0),
-            data_seed=table.get("data_seed", 0),
-        )
+                raise InputError(unknown_key(name, known | {"schema"}, "run"))
+        if missing := sorted(known - parts.keys()):
+            raise InputError(f"run: {', '.join(missing)} must be given")
+        task = task_from(as_table(parts["task"], "[task]"))
+        built = {
+            "task": task,
+            "model": model_from(as_table(parts["model"], "[model]"), task),
+            "optimiser": build(Optimiser, as_table(parts["optimiser"], "[optimiser]"), "[optimiser]"),
+            "budget": build(Budget, as_table(parts["budget"], "[budget]"), "[budget]"),
+        }
+        return build(cls, parts | built, "run")
 
 
 def task_from(table: Mapping[str, Any]) -> Task:
@@ -131,21 +139,27 @@ def task_from(table: Mapping[str, Any]) -> Task:
     return build(kind, {key: value for key, value in table.items() if key not in ("name", "version")}, "[task]")
 
 
-def mixer_config_from(mixer: str, table: Mapping[str, Any]) -> MixerConfig:
-    """The configuration of the mixer called `mixer` (or at that import path) with the fields of `table`."""
+def mixer_from(mixer: str) -> type[Mixer]:
+    """The mixer called `mixer`, or at that import path. Raises InputError."""
     if ":" not in mixer:
         choose("mixer", mixer, MIXERS)
     try:
-        kind = mixer_class(mixer)
-    except (ImportError, TypeError) as error:
+        return mixer_class(mixer)
+    except (ImportError, TypeError, ValueError) as error:  # ValueError: an empty module name
         raise InputError(f"mixer {mixer!r} cannot be used: {error}") from error
-    return build(kind.Config, table, f"[mixers.{mixer}]")
+
+
+def mixer_config_from(mixer: str, table: Mapping[str, Any]) -> MixerConfig:
+    """The configuration of the mixer called `mixer` (or at that import path) with the fields of `table`."""
+    return build(mixer_from(mixer).Config, table, f"[mixers.{mixer}]")
 
 
 def model_from(table: Mapping[str, Any], task: Task) -> LanguageModelConfig:
     """The model for a task: its vocabulary is the task's unless the table says a larger one."""
     mixer = table.get("mixer", LanguageModelConfig.mixer)
-    mixer_fields = asdict(mixer_config_from(mixer, table.get("fields", {})))
+    if not isinstance(mixer, str):
+        raise InputError(f"[model]: mixer must be a text, got {mixer!r}")
+    mixer_fields = asdict(mixer_config_from(mixer, as_table(table.get("fields", {}), "[model]: fields")))
     rest = {key: value for key, value in table.items() if key not in ("mixer", "fields")}
     return build(LanguageModelConfig, {"vocab_size": task.vocab_size, **rest, "mixer": mixer, "fields": mixer_fields}, "[model]")
 
@@ -157,12 +171,15 @@ def single_run(task: str, mixer: str, settings: Mapping[str, Any], seed: int) ->
         table, _, name = path.partition(".")
         if table not in tables or not name:
             raise InputError(f"--set {path}: no such setting (known: {', '.join(f'{each}.FIELD' for each in tables)})")
+        if path in ("task.name", "model.mixer", "model.fields"):
+            raise InputError(f"--set {path}: task and mixer are chosen by name, and their fields by task.FIELD and mixer.FIELD")
         tables[table][name] = value
     problem = task_from(tables["task"])
-    return Run(
-        task=problem,
-        model=model_from({**tables["model"], "mixer": mixer, "fields": tables["mixer"]}, problem),
-        optimiser=build(Optimiser, tables["optimiser"], "[optimiser]"),
-        budget=build(Budget, tables["budget"], "[budget]"),
-        seed=seed,
-    )
+    parts = {
+        "task": problem,
+        "model": model_from({**tables["model"], "mixer": mixer, "fields": tables["mixer"]}, problem),
+        "optimiser": build(Optimiser, tables["optimiser"], "[optimiser]"),
+        "budget": build(Budget, tables["budget"], "[budget]"),
+        "seed": seed,
+    }
+    return build(Run, parts, "[model]")  # all that Run can refuse here is the model's vocabulary

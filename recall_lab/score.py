@@ -36,17 +36,17 @@ def score(
     crossing = task.crossing(tokens) & asked
     crossed = right & crossing
     accuracy = float(crossed.sum() / max(crossing.sum(), 1))
-    low = clustered_wilson_low(crossed, crossing)
     return {
         "accuracy": float(right.sum() / max(asked.sum(), 1)),
         "accuracy_macro": float(per_sample.mean()),
-        "certified_bits": _certified(task, accuracy),
-        "certified_low": _certified(task, low),
+        "certified_bits": certified_at(task, accuracy),
+        "certified_low": certified_at(task, clustered_wilson_low(crossed, crossing)),
         "by_stratum": accuracy_by_stratum(task.stratum(tokens), asked, right),
     }
 
 
-def _certified(task: Task, accuracy: float) -> float:
+def certified_at(task: Task, accuracy: float) -> float:
+    """The bits that a memory must have carried to answer the questions that cross the task's cut with this accuracy."""
     return certified_bits(accuracy, stored=float(task.stored), values=task.values, entropy=task.answer_bits)
 
 
@@ -54,7 +54,7 @@ def clustered_wilson_low(right: Bool[np.ndarray, "batch length"], asked: Bool[np
     """Lower end of the 95 % Wilson interval of the accuracy, the number of answers divided by the design effect of sampling whole samples.
 
     Design effect: variance of the ratio estimate over samples against that of independent answers, at least 1 (Kish 1965, sec. 8.2);
-    without any spread between samples (all right, all wrong) a sample counts as one observation.
+    where the spread between samples cannot be told (all right, all wrong, a single sample) a sample counts as one observation.
     """
     asks = asked.sum(axis=1)
     answers = int(asks.sum())
@@ -63,7 +63,7 @@ def clustered_wilson_low(right: Bool[np.ndarray, "batch length"], asked: Bool[np
     p = float(right.sum() / answers)
     residual = right.sum(axis=1) - p * asks
     samples = int((asks > 0).sum())
-    if 0 < p < 1:
+    if 0 < p < 1 and samples > 1:
         effect = max(1.0, float((residual**2).sum()) / (answers * p * (1 - p)))
         n = answers / effect
     else:

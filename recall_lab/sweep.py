@@ -3,7 +3,7 @@
 import itertools
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import tomli_w
 
 from .engine import Event, Outcome, run_all
 from .errors import InputError, choose
-from .loading import build, parse_setting, unknown_key
+from .loading import as_table, build, parse_setting, unknown_key
 from .models import LanguageModelConfig, with_state
-from .run import Budget, Optimiser, Run, mixer_config_from, model_from, task_from
+from .run import Budget, Optimiser, Run, mixer_config_from, mixer_from, model_from, task_from
 from .store import Store
 
 Table = Mapping[str, Any]
@@ -44,6 +44,11 @@ class SweepSpec:
     seeds: tuple[int, ...] = (0, 1, 2)
     data_seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, entries in (("seeds", self.seeds), *((f"mixers.{mixer}", tables) for mixer, tables in self.mixers.items())):
+            if not entries:
+                raise ValueError(f"{name} must not be empty: nothing would be run")
+
     def to_toml(self) -> str:
         """The spec as a file; `parse` inverts it."""
         content = {
@@ -63,10 +68,13 @@ class SweepSpec:
 
         Raises InputError for a field that its class refuses.
         """
-        tasks = [task_from(table) for table in _grids(self.task)]
+        for name in self.model:
+            if name not in MODEL_FIELDS:
+                raise InputError(unknown_key(name, MODEL_FIELDS, "[model]"))
+        tasks = [task_from(table) for table in _grids(self.task, "[task]")]
         models = [model for task in tasks for model in self._models(task)]
-        optimisers = [build(Optimiser, table, "[optimiser]") for table in _grids([self.optimiser])]
-        budgets = [build(Budget, table, "[budget]") for table in _grids([self.budget])]
+        optimisers = [build(Optimiser, table, "[optimiser]") for table in _grids([self.optimiser], "[optimiser]")]
+        budgets = [build(Budget, table, "[budget]") for table in _grids([self.budget], "[budget]")]
         grid = itertools.product(self.seeds, optimisers, budgets, models)
         runs = [
             Run(task=task, model=model, optimiser=optimiser, budget=budget, seed=seed, data_seed=self.data_seed)
@@ -76,27 +84,39 @@ class SweepSpec:
 
     def _models(self, task: Any) -> Iterator[tuple[Any, LanguageModelConfig]]:
         for mixer, tables in self.mixers.items():
-            for table in _grids([{**self.model, **each} for each in tables]):
+            for table in _grids([{**self.model, **each} for each in tables], f"[mixers.{mixer}]"):
                 yield task, _model(mixer, table, task)
 
 
 def _model(mixer: str, table: Table, task: Any) -> LanguageModelConfig:
     """The model that one row of a mixer's grid describes; `state` asks for a size in scalars at the task's cut."""
+    where, kind = f"[mixers.{mixer}]", mixer_from(mixer)
+    known = {*MODEL_FIELDS, "state", *(each.name for each in fields(kind.Config))}
+    for name in table:
+        if name not in known:
+            raise InputError(unknown_key(name, known, where))
     backbone = {key: value for key, value in table.items() if key in MODEL_FIELDS}
-    fields = {key: value for key, value in table.items() if key not in (*MODEL_FIELDS, "state")}
-    mixer_config_from(mixer, fields)  # errors that name the mixer's table
-    model = model_from({**backbone, "mixer": mixer, "fields": fields}, task)
+    own = {key: value for key, value in table.items() if key not in (*MODEL_FIELDS, "state")}
+    mixer_config_from(mixer, own)  # errors that name the mixer's table
+    model = model_from({**backbone, "mixer": mixer, "fields": own}, task)
     if "state" not in table:
         return model
+    if kind.state_knob in own:
+        raise InputError(f"{where}: state sets {kind.state_knob}, so only one of the two may be given")
+    if not isinstance(table["state"], int) or isinstance(table["state"], bool):
+        raise InputError(f"{where}: state must be a whole number of scalars, got {table['state']!r}")
     try:
         return with_state(model, table["state"], task.cut)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"[mixers.{mixer}]: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
-def _grids(tables: Iterable[Table]) -> Iterator[dict[str, Any]]:
-    """Every choice of one entry from each list of each table."""
+def _grids(tables: Iterable[Table], where: str) -> Iterator[dict[str, Any]]:
+    """Every choice of one entry from each list of each table. Raises InputError for a list without entries."""
     for table in tables:
+        for name, entry in table.items():
+            if entry == []:
+                raise InputError(f"{where}: {name} must not be an empty list: nothing would be run")
         axes = [entry if isinstance(entry, list) else [entry] for entry in table.values()]
         for choice in itertools.product(*axes):
             yield dict(zip(table, choice, strict=True))
@@ -121,7 +141,8 @@ def parse(text: str, where: str) -> SweepSpec:
             **content,
             "task": _tables(content["task"], f"{where}: [task]"),
             "mixers": {
-                name: _tables(table, f"{where}: [mixers.{name}]") for name, table in _table(content["mixers"], f"{where}: [mixers]").items()
+                name: _tables(table, f"{where}: [mixers.{name}]")
+                for name, table in as_table(content["mixers"], f"{where}: [mixers]").items()
             },
             "seeds": _seeds(content.get("seeds", 3)),
         },
@@ -131,17 +152,11 @@ def parse(text: str, where: str) -> SweepSpec:
 
 def _seeds(entry: object) -> object:
     """A number of seeds counts from 0; a list is taken as it is."""
-    return tuple(range(entry)) if isinstance(entry, int) else entry
-
-
-def _table(entry: object, where: str) -> dict[str, Any]:
-    if not isinstance(entry, dict):
-        raise InputError(f"{where} must be a table, got {entry!r}")
-    return entry
+    return tuple(range(entry)) if isinstance(entry, int) and not isinstance(entry, bool) else entry
 
 
 def _tables(entry: object, where: str) -> tuple[dict[str, Any], ...]:
-    return tuple(_table(each, where) for each in (entry if isinstance(entry, list) else [entry]))
+    return tuple(as_table(each, where) for each in (entry if isinstance(entry, list) else [entry]))
 
 
 def shipped() -> dict[str, str]:
@@ -160,7 +175,8 @@ def load(name: str, settings: Iterable[str] = (), mixers: Iterable[str] = ()) ->
     else:
         text = choose("sweep", name, shipped())
     spec = parse(text, name)
-    return with_settings(replace(spec, mixers={**spec.mixers, **{mixer: ({},) for mixer in mixers}}), settings)
+    further = {mixer: (*spec.mixers.get(mixer, ()), {}) for mixer in mixers}
+    return with_settings(replace(spec, mixers={**spec.mixers, **further}), settings)
 
 
 def with_settings(spec: SweepSpec, settings: Iterable[str]) -> SweepSpec:
@@ -190,8 +206,9 @@ def held(folder: Path) -> SweepSpec:
         raise InputError(f"{folder} is not a results folder: there is no such folder")
     try:
         text = (folder / SPEC_FILE).read_text()
-    except OSError as error:
-        raise InputError(f"{folder} is not a results folder: cannot read {SPEC_FILE} in it ({error.strerror})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{folder} is not a results folder: cannot read {SPEC_FILE} in it ({why})") from error
     return parse(text, str(folder / SPEC_FILE))
 
 

@@ -32,8 +32,8 @@ class Look(NamedTuple):
 def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, Any]:
     """Trains the run and reads the test stream once; the result is JSON, and bitwise the same on one machine and torch version.
 
-    status is "finished", or "diverged" if the loss became infinite or no number: then the weights of the last look at the validation
-    stream are the ones tested. One thread, deterministic algorithms. Raises RuntimeError if more bits are certified than the state has.
+    status is "finished", or "diverged" if the loss or an answer became infinite or no number: then the weights of the last look before that
+    are the ones tested. One thread, deterministic algorithms. Raises RuntimeError if more bits are certified than the state has.
     """
     with one_deterministic_thread():
         model = initial_model(run)
@@ -60,21 +60,35 @@ def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, 
 
 
 def work(run: Mapping[str, Any]) -> dict[str, Any]:
-    """`train` for a process of its own: from the run as a dictionary."""
-    return train(Run.from_dict(run))
+    """`train` for a process of its own: from the run as a dictionary. Raises MemoryError where torch runs out of memory, on any device."""
+    try:
+        return train(Run.from_dict(run))
+    except RuntimeError as error:
+        if _lacks_memory(error):
+            raise MemoryError(str(error).partition("\n")[0]) from error
+        raise
+
+
+def _lacks_memory(error: RuntimeError) -> bool:
+    """On a CPU torch has no class for this: only the words of its allocator, on Linux or on Windows."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or (
+        "DefaultCPUAllocator" in said and ("can't allocate memory" in said or "not enough memory" in said)
+    )
 
 
 @contextmanager
 def one_deterministic_thread() -> Iterator[None]:
     """Sums in one fixed order, whatever the machine: the number of threads would change it."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
 def initial_model(run: Run) -> LanguageModel:
@@ -85,33 +99,43 @@ def initial_model(run: Run) -> LanguageModel:
 
 
 def fit(run: Run, model: LanguageModel, on_look: Callable[[Look], None] | None = None) -> tuple[list[Look], bool]:
-    """Trains in place; the looks at the validation stream, from before the first step on, and whether the loss left the numbers."""
+    """Trains in place; the looks at the validation stream, from before the first step on, and whether loss or answers left the numbers."""
     budget = run.budget
-    optimiser = adamw(model, run.optimiser)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, budget.steps, run.optimiser.warmup))
     validation = run.task.sample(Stream(run.data_seed, "validation"), 0, budget.validation)
-    looks = [Look(0, math.nan, accuracy(model, validation))]
+    looks = [Look(0, math.nan, accuracy(model, validation) or 0.0)]
     good = snapshot(model)
     losses: list[float] = []
-    for step, batch in enumerate(training_batches(run), start=1):
-        loss = loss_on(model, batch)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
+    for step, loss in enumerate(descent(run, model), start=1):
+        losses.append(loss)
+        if math.isfinite(loss) and step % budget.check_every and step < budget.steps:
+            continue
+        reached = accuracy(model, validation) if math.isfinite(loss) else None
+        if reached is None:
             model.load_state_dict(good)
             return looks, True
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimiser.clip)
-        optimiser.step()
-        schedule.step()
-        if step % budget.check_every == 0 or step == budget.steps:
-            looks.append(Look(step, float(np.mean(losses)), accuracy(model, validation)))
-            good, losses = snapshot(model), []
-            if on_look:
-                on_look(looks[-1])
-            if min(look.accuracy for look in looks[-2:]) >= budget.stop_at:
-                break
+        looks.append(Look(step, float(np.mean(losses)), reached))
+        good, losses = snapshot(model), []
+        if on_look:
+            on_look(looks[-1])
+        if min(look.accuracy for look in looks[-2:]) >= budget.stop_at:
+            break
     return looks, False
+
+
+def descent(run: Run, model: LanguageModel) -> Iterator[float]:
+    """Trains in place, one step each time it is asked, and yields the loss before the step; none is made from a loss that is no number."""
+    optimiser = adamw(model, run.optimiser)
+    steps, warmup = run.budget.steps, run.optimiser.warmup
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, steps, warmup))
+    for batch in training_batches(run):
+        loss = loss_on(model, batch)
+        if loss.isfinite():
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimiser.clip)
+            optimiser.step()
+            schedule.step()
+        yield loss.item()
 
 
 def training_batches(run: Run) -> Iterator[Batch]:
@@ -135,20 +159,22 @@ def loss_on(model: LanguageModel, batch: Batch) -> torch.Tensor:
 
 @torch.no_grad()
 def predict(model: LanguageModel, batch: Batch) -> np.ndarray:
-    """The most likely token at each labelled position, IGNORE elsewhere: `[batch, length]` int64."""
+    """The most likely token at each labelled position, IGNORE elsewhere and where a logit is no number: `[batch, length]` int64."""
     predictions = np.full(batch.targets.shape, IGNORE, np.int64)
     for at in range(0, len(batch.tokens), EVALUATION_BATCH):
         part = slice(at, at + EVALUATION_BATCH)
         asked = np.flatnonzero(batch.targets[part] != IGNORE)
         logits = model.logits_at(torch.from_numpy(batch.tokens[part]).long(), torch.from_numpy(asked))
-        predictions[part].reshape(-1)[asked] = logits.argmax(dim=-1).numpy()
+        numbers = logits.isfinite().all(dim=-1)
+        predictions[part].reshape(-1)[asked] = torch.where(numbers, logits.argmax(dim=-1), IGNORE).numpy()
     return predictions
 
 
-def accuracy(model: LanguageModel, batch: Batch) -> float:
-    """Share of questions answered rightly."""
+def accuracy(model: LanguageModel, batch: Batch) -> float | None:
+    """Share of questions answered rightly; None where any answer is no number: the weights are broken then, whatever the last loss was."""
     asked = batch.targets != IGNORE
-    return float((predict(model, batch) == batch.targets)[asked].mean())
+    answers = predict(model, batch)[asked]
+    return None if (answers == IGNORE).any() else float((answers == batch.targets[asked]).mean())
 
 
 def adamw(model: LanguageModel, optimiser: Optimiser) -> torch.optim.AdamW:
