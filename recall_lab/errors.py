@@ -1,7 +1,7 @@
-"""Errors of the user: one line each, exit code 2. Everything else that goes wrong is ours and keeps its traceback."""
+"""Errors of the user: one line each, exit code 2. What else goes wrong is ours and keeps its traceback, but for what the system refuses."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,7 +14,13 @@ class InputError(Exception):
 def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
     """known[name]; raises InputError with the nearest known name where there is none. `kind` says what is chosen ("mixer")."""
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"no {kind} is called {name!r}{hint} (known: {', '.join(sorted(known))})")
+        raise InputError(unknown(kind, name, known))
     return known[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line: what is wrong, the nearest valid name, what is allowed."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no {kind} is called {name!r}{hint} (known: {', '.join(names)})"

@@ -155,24 +155,17 @@ class Store:
 
     def claim(self, hash: str) -> Claim | None:
         """The right to work on a run, or None if somebody has it. Look again for its row afterwards: they may just have finished."""
-        lock = (self.folder / "locks" / f"{hash}.lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            return None
-        return Claim(lock)
+        return _take(self._lock(hash).open("ab"))
 
     def is_claimed(self, hash: str) -> bool:
-        """Whether a process is at work on a run."""
-        path = self.folder / "locks" / f"{hash}.lock"
-        if not path.exists():
+        """Whether a process is at work on a run; to be asked also of a folder that may be read only."""
+        try:
+            claim = _take(self._lock(hash).open("rb"))
+        except FileNotFoundError:
             return False
-        claim = self.claim(hash)
-        if claim is None:
-            return True
-        claim.release()
-        return False
+        if claim is not None:
+            claim.release()
+        return claim is None
 
     def compact(self, rows: Mapping[str, Row], format: Literal["parquet", "csv"] = "parquet") -> Path:
         """One table of many rows, a column for each dotted path: table.parquet or table.csv. Returns its path."""
@@ -185,6 +178,9 @@ class Store:
 
     def _path(self, part: str, hash: str) -> Path:
         return self.folder / part / f"{hash}.json"
+
+    def _lock(self, hash: str) -> Path:
+        return self.folder / "locks" / f"{hash}.lock"
 
     def _names(self, part: str) -> set[str]:
         return {path.stem for path in (self.folder / part).glob("[!.]*.json")}
@@ -219,6 +215,16 @@ class Store:
                 return f"moved to {aside}"
         except OSError as error:
             return f"it could not be moved ({error.strerror})"
+
+
+def _take(lock: IO[bytes]) -> Claim | None:
+    """The claim that an open lock file stands for, or None, the file closed, if somebody has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return Claim(lock)
 
 
 def _seal(row: Row) -> bytes:

@@ -1,10 +1,14 @@
 """`recall-lab doctor`: what works on this machine."""
 
+from .options import Json
 from .printing import print_json, print_table
 
 
-def doctor(*, json: bool = False) -> int:
-    """Say what is installed and which backends work here, each by a small self-test; exit 1 if something that should work does not."""
+def doctor(*, json: Json = False) -> int:
+    """Say what works here, by small self-tests.
+
+    Exit 1 if something that should work does not.
+    """
     from ..checkup import checkup
 
     findings = checkup()

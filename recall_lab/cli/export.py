@@ -5,7 +5,15 @@ from typing import Literal
 
 
 def export(folder: Path, /, *, format: Literal["parquet", "csv"] = "parquet") -> int:
-    """Write every finished run of a sweep as one row of a parquet or CSV file, and print the file's path."""
+    """Write all finished runs to one file, a row each.
+
+    Prints the file's path.
+
+    Args:
+        folder: results of a sweep
+        format: of the file, which is put into the folder as table.parquet or table.csv
+
+    """
     from ..store import Store
     from ..sweep import held
 

@@ -2,13 +2,19 @@
 
 from typing import Literal
 
+from .options import Json
 from .printing import print_json, print_table
 
 Kind = Literal["tasks", "mixers", "kernels", "claims", "sweeps"]
 
 
-def ls(kind: Kind | None = None, /, *, json: bool = False) -> int:
-    """List tasks, mixers, kernels, claims or sweeps, a line each; without a kind, all of them."""
+def ls(kind: Kind | None = None, /, *, json: Json = False) -> int:
+    """List what there is, a line each.
+
+    Args:
+        kind: one kind only
+
+    """
     from ..catalogue import CATALOGUE, first_line
 
     kinds = [kind] if kind else list(CATALOGUE)

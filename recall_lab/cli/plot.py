@@ -2,9 +2,19 @@
 
 from pathlib import Path
 
+from .options import Json
 
-def plot(folder: Path, /, *, out: Path | None = None, json: bool = False) -> int:
-    """Draw a sweep's figures as PNG and SVG, each beside the CSV from which it was drawn; into the results folder unless told otherwise."""
+
+def plot(folder: Path, /, *, out: Path | None = None, json: Json = False) -> int:
+    """Draw the figures of a sweep.
+
+    Each as PNG and SVG, beside the CSV from which it was drawn; prints their paths.
+
+    Args:
+        folder: results of a sweep
+        out: where the figures go; into the results folder unless told otherwise
+
+    """
     from ..errors import InputError
     from ..plots import draw_all
     from ..report import report

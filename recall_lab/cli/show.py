@@ -1,22 +1,22 @@
 """`recall-lab show`: one thing whole."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
+from .options import Json, Texts
 from .printing import print_json, print_table
 
 LENGTHS = (64, 256, 1024, 4096)
 """sequence lengths at which a mixer's state and cost are told"""
 
 
-def show(name: str, /, *, set: Annotated[list[str] | None, Parameter(negative=())] = None, json: bool = False) -> int:
-    """Show a task with a sample and its oracle's answers, a mixer with its state and cost by length, a claim, a kernel or a sweep.
+def show(name: str, /, *, set: Texts | None = None, json: Json = False) -> int:
+    """Show one of these whole.
 
-    Parameters
-    ----------
-    name: anything that `ls` lists, or the import path of your own mixer
-    set: fields of a task or mixer, as `pairs=4` or `width=32`; may be repeated
+    A task with a sample and its oracle's answers, a mixer with its state and cost by length, a claim with its source, a kernel or a sweep.
+
+    Args:
+        name: anything that ls lists, or the import path of your own mixer
+        set: a field of the task or mixer, as pairs=4 or width=32; may be repeated
 
     """
     from ..catalogue import CATALOGUE

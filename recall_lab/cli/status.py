@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
+from .options import Json
 from .printing import print_json, print_table
 
 
-def status(folder: Path, /, *, json: bool = False) -> int:
-    """What of a sweep is done, failed (and why), running and left."""
+def status(folder: Path, /, *, json: Json = False) -> int:
+    """Say what is done, running, left, and what failed and why.
+
+    Exit 1 if a run failed.
+
+    Args:
+        folder: results of a sweep
+
+    """
     from ..store import Store
     from ..sweep import held
 

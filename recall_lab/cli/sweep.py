@@ -2,12 +2,11 @@
 
 import os
 import time
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from ..errors import InputError
+from .options import Count, Flag, Json, Texts
 from .printing import duration, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -20,34 +19,31 @@ def sweep(
     /,
     *,
     out: Path | None = None,
-    workers: int | None = None,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,
-    mixer: Annotated[list[str] | None, Parameter(negative=())] = None,
-    limit: int | None = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
-    json: bool = False,
+    workers: Count | None = None,
+    set: Texts | None = None,
+    mixer: Texts | None = None,
+    limit: Count | None = None,
+    dry_run: Flag = False,
+    quiet: Flag = False,
+    json: Json = False,
 ) -> int:
-    """Train a grid of runs, then print its table and draw its figures; the same command again goes on where it stopped.
+    """Train a grid of runs, to a table and figures.
 
-    Parameters
-    ----------
-    name: a sweep from `ls sweeps`, or a TOML file of your own
-    out: results folder; results/NAME unless told otherwise
-    workers: processes, one thread each; one a core unless told otherwise
-    set: `task.pairs=[4,8]`, `budget.steps=100`, `mixers.attention.width=64`, `seeds=5`; may be repeated
-    mixer: one more mixer, by name or by import path `package.module:Class` of your own, with its default fields (change them by --set); may be repeated
-    limit: train at most so many runs now
-    dry_run: say what would run and how long that may take; train nothing
-    quiet: no line for every run
+    The same command again goes on where it stopped, whatever stopped it.
+
+    Args:
+        name: a sweep that ls sweeps lists, or a TOML file of your own
+        out: results folder; results/NAME unless told otherwise
+        workers: processes, one thread each; one a core unless told otherwise
+        set: a field, as budget.steps=100 or mixers.attention.width=64, or an axis, as task.pairs=[4,8]; also seeds=5; may be repeated
+        mixer: one more mixer, by name or by the import path package.module:Class of your own; may be repeated
+        limit: train at most so many runs now
+        dry_run: say what would run and how long that may take; train nothing
+        quiet: no line for every run
 
     """
     from .. import sweep as library
 
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers must be at least 1, got {workers}")
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, got {limit}")
     spec = library.load(name, set or [], mixer or [])
     folder = out or Path("results") / Path(name).stem
     workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
@@ -160,8 +156,14 @@ def estimate(runs: "list[Run]") -> float:
     for run in runs:
         by_mixer.setdefault(run.model.mixer, []).append(run)
 
+    @cache  # a grid has many runs of few models
+    def per_sample(model: int, length: int, answers: int) -> float:
+        return float(model_cost(models[model], length, answers).flops)
+
+    models = {id(run.model): run.model for run in runs}
+
     def flops(run: "Run") -> float:
-        return model_cost(run.model, run.task.length, run.task.answers).flops * run.budget.batch
+        return per_sample(id(run.model), run.task.length, run.task.answers) * run.budget.batch
 
     total = 0.0
     for group in by_mixer.values():

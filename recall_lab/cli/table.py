@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError
+from .options import Json
 from .printing import print_json, print_table
 
 
-def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "text", json: bool = False) -> int:
-    """What a sweep found: accuracy over seeds, theory and controls beside it, certified bits; then the capacity of every model."""
+def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "text", json: Json = False) -> int:
+    """Print what a sweep found.
+
+    Accuracy over seeds, theory and controls beside it, certified bits; then the capacity of every model, and what it says in a sentence.
+
+    Args:
+        folder: results of a sweep
+        format: text for people, md for markdown, csv for the points only, json for everything
+
+    """
     from ..capacity import capacity_row, point_row
-    from ..report import COLUMNS, markdown, report, sentence, table_rows
+    from ..report import COLUMNS, markdown, percent, report, sentence, table_rows
 
     found = report(folder)
     if json or format == "json":
@@ -36,7 +45,7 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
             str(row["mixer"]),
             ("≥ " if row["saturated"] else "") + f"{row['capacity']:.2f} ({row['capacity_low']:.2f}–{row['capacity_high']:.2f})",
             str(row["state_bits"]),
-            f"{100 * row['efficiency']:.2g} %",
+            percent(row["efficiency"]),
             "–" if row["largest_at_90"] is None else f"{row['largest_at_90']:.1f}",
         )
         for row in capacities

@@ -1,9 +1,6 @@
 """`recall-lab train`: one run."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
+from .options import Json, Seed, Texts
 from .printing import print_json, print_table, say
 
 
@@ -11,18 +8,19 @@ def train(
     *,
     task: str = "mqar",
     mixer: str = "attention",
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,
-    seed: int = 0,
-    json: bool = False,
+    set: Texts | None = None,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> int:
-    """Train one model on one task, with progress, and print its result.
+    """Train one model on one task.
 
-    Parameters
-    ----------
-    task: a name from `ls tasks`
-    mixer: a name from `ls mixers`, or an import path `package.module:Class` of your own
-    set: `task.pairs=8`, `mixer.width=32`, `model.depth=1`, `optimiser.learning_rate=1e-2`, `budget.steps=200`; may be repeated
-    seed: of the weights and of the training stream
+    Nothing is kept: progress goes to stderr, the result to stdout.
+
+    Args:
+        task: a name that ls tasks lists
+        mixer: a name that ls mixers lists, or the import path package.module:Class of your own
+        set: a field, as task.pairs=8, mixer.width=32, model.depth=1, optimiser.learning_rate=1e-2 or budget.steps=200; may be repeated
+        seed: of the weights and of the training stream
 
     """
     from ..capacity import points

@@ -4,20 +4,22 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError
+from .options import Json, Seed
 from .printing import print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..theory import Claim
 
 
-def verify(*names: str, scale: Literal["quick", "full"] = "quick", seed: int = 0, json: bool = False) -> int:
-    """Check claims: measured against bound; exit 1 if one fails. Without names all of them; a family's name (`recall`) means all of its claims.
+def verify(*names: str, scale: Literal["quick", "full"] = "quick", seed: Seed = 0, json: Json = False) -> int:
+    """Check claims: measured against bound.
 
-    Parameters
-    ----------
-    names: claims, as `ls claims` lists them
-    scale: quick takes seconds a claim, full minutes
-    seed: of whatever the check draws
+    Exit 1 if one fails.
+
+    Args:
+        names: claims that ls claims lists, or families of them (recall); all unless told otherwise
+        scale: quick takes seconds a claim, full minutes
+        seed: of whatever the check draws
 
     """
     from ..errors import choose

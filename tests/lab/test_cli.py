@@ -1,122 +1,186 @@
-"""The command line as a user meets it: what it prints, and one line for every kind of bad input."""
+"""The command line as a user meets it: what it teaches, prints and answers; bad input and interruptions have files of their own."""
 
+import csv
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from lab.one_more_claim import CLAIM
+from lab.stub_training import without_training
+from lab.terminal import TINY, call, end, start, until
 
-TINY = """
-seeds = 2
-[task]
-name = "mqar"
-length = 16
-pairs = [2, 3]
-keys = 8
-values = 8
-order = "shuffled"
-[model]
-depth = 1
-[mixers.attention]
-width = 8
-[mixers.sliding_window]
-width = 8
-window = 4
-[budget]
-steps = 4
-batch = 8
-check_every = 2
-validation = 16
-test = 32
-"""
+from recall_lab.cli import EPILOGUE, VERBS, app
+from recall_lab.theory import CLAIMS
 
+HEAVY = ("torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "pyarrow", "jax", "triton", "beartype")
 
-def lab(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from recall_lab.cli import main; main()", *map(str, arguments)]
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path})
+EXAMPLES = {verb.__name__: examples.split("\n")[1:] for verbs in VERBS.values() for verb, examples in verbs.items()}
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
-    return path
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return tmp_path
 
 
-def test_a_sweep_resumes_and_its_table_is_the_same_whatever_the_workers(tiny, tmp_path):
-    first = lab("sweep", tiny, "--out", "one", "--workers", 2, "--mixer", "my_mixer:MyMixer", "--limit", 3, cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
-    again = lab("sweep", tiny, "--out", "one", "--workers", 1, "--mixer", "my_mixer:MyMixer", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert (tmp_path / "one" / "capacity.png").stat().st_size > 10_000
-    whole = lab("sweep", tiny, "--out", "two", "--workers", 1, "--mixer", "my_mixer:MyMixer", "--json", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
-    tables = [lab("table", folder, "--json", cwd=tmp_path).stdout for folder in ("one", "two")]
-    assert tables[0] == tables[1] == whole.stdout
-    assert len(json.loads(tables[0])["points"]) == 6
-    nothing = lab("sweep", tiny, "--out", "one", "--mixer", "my_mixer:MyMixer", cwd=tmp_path)
-    assert "nothing left to do: all 12 runs" in nothing.stderr
-    assert json.loads(lab("status", "one", "--json", cwd=tmp_path).stdout)["done"] == 12
-    assert lab("export", "one", "--format", "csv", cwd=tmp_path).stdout.strip() == "one/table.csv"
-    other = lab("sweep", tiny, "--out", "one", "--set", "budget.steps=5", cwd=tmp_path)
-    assert other.returncode == 2
-    assert "holds another sweep" in other.stderr
+@pytest.fixture
+def measured(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Beside the sweep, its results in the folder out."""
+    monkeypatch.setenv("STUB_BEGUN", os.devnull)
+    monkeypatch.setenv("STUB_SECONDS", "0")
+    with without_training():
+        assert call("sweep", "tiny.toml", "--out", "out", "--workers", 1, cwd=tiny).code == 0
+    return tiny
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("train", "--mixer", "atention"), "no mixer is called 'atention'; did you mean 'attention'?"),
-        (("train", "--mixer", "nowhere:Nothing"), "mixer 'nowhere:Nothing' cannot be used"),
-        (("train", "--task", "mqra"), "no task is called 'mqra'; did you mean 'mqar'?"),
-        (("train", "--set", "task.pairs=-1"), "pairs"),
-        (("train", "--set", "task.pairs=60"), "length must be at least 240"),
-        (("train", "--set", "task.pairs=8", "--set", "task.keys=4"), "keys"),
-        (("train", "--set", "task.values=1"), "values"),
-        (("train", "--set", "task.pairs=four"), "pairs must be a whole number, got 'four'"),
-        (("train", "--set", "mixer.windw=3"), "unknown key 'windw'"),
-        (("sweep", "dmeo"), "no sweep is called 'dmeo'; did you mean 'demo'?"),
-        (("sweep", "absent.toml"), "cannot read absent.toml"),
-        (("sweep", "tiny.toml", "--set", "mixers.sliding_window.state=1000000"), "sliding_window cannot have a state of 1000000 scalars"),
-        (("sweep", "tiny.toml", "--set", "task.pair=3"), "unknown key 'pair'; did you mean 'pairs'?"),
-        (("sweep", "tiny.toml", "--out", "tiny.toml"), "tiny.toml"),
-        (("sweep", "broken.toml"), "not TOML"),
-        (("sweep", "misspelt.toml"), "unknown key 'seed'; did you mean 'seeds'?"),
-        (("table", "nowhere"), "nowhere is not a results folder"),
-        (("verify", "recall.wal"), "no claim is called 'recall.wal'; did you mean 'recall.wall'?"),
-        (("sweeep",), "sweep"),
-    ],
-)
-def test_bad_input_gets_one_line_and_exit_code_2(arguments, said, tiny, tmp_path):
-    (tmp_path / "broken.toml").write_text("[task\n")
-    (tmp_path / "misspelt.toml").write_text("seed = 3\n" + TINY.replace("seeds = 2", ""))
-    found = lab(*arguments, cwd=tmp_path)
-    assert found.returncode == 2, found.stderr
-    assert len(found.stderr.strip().splitlines()) == 1
-    assert said in found.stderr
+def test_a_sweep_with_ones_own_mixer_killed_and_resumed_gives_the_table_of_an_uninterrupted_one(tiny: Path) -> None:
+    options = ("--mixer", "my_mixer:MyMixer", "--set", "seeds=1")
+    with start("sweep", "tiny.toml", "--out", "one", "--workers", 1, *options, cwd=tiny) as killed:
+        until(lambda: any((tiny / "one" / "runs").glob("[!.]*.json")), seconds=60)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+    again = call("sweep", "tiny.toml", "--out", "one", "--workers", 1, *options, "--json", cwd=tiny)
+    whole = call("sweep", "tiny.toml", "--out", "two", "--workers", 1, *options, "--json", cwd=tiny)
+    assert (again.code, whole.code) == (0, 0), again.err + whole.err
+    assert again.out == whole.out == call("table", "one", "--json", cwd=tiny).out
+    assert {point["mixer"] for point in json.loads(whole.out)["points"]} == {"attention", "linear_attention", "MyMixer"}
+    assert (tiny / "two" / "capacity.png").stat().st_size > 10_000
+    nothing = call("sweep", "tiny.toml", "--out", "two", "--workers", 1, *options, cwd=tiny)
+    assert "nothing left to do: all 6 runs are in two" in nothing.err
 
 
-def test_help_loads_nothing_heavy(tmp_path):
-    code = "import sys, recall_lab.cli; print([name for name in ('torch', 'scipy', 'pandas', 'matplotlib') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+def test_ones_own_mixer_is_trained_by_its_import_path(tiny: Path) -> None:
+    steps = ("--set", "budget.steps=4", "--set", "budget.check_every=2", "--set", "budget.test=32", "--set", "budget.validation=16")
+    found = call("train", "--mixer", "my_mixer:MyMixer", "--set", "mixer.width=8", *steps, "--json", cwd=tiny)
+    assert found.code == 0, found.err
+    assert [line.partition(":")[0] for line in found.err.splitlines()] == ["step 2 of 4", "step 4 of 4"]
+    assert json.loads(found.out)["result"]["status"] == "finished"
+    assert json.loads(found.out)["run"]["model"]["mixer"] == "my_mixer:MyMixer"
 
 
-def test_verify_and_doctor_end_well(tmp_path):
-    found = lab("verify", "recall.wall", "--json", cwd=tmp_path)
-    assert found.returncode == 0
-    assert json.loads(found.stdout)["recall.wall"]["holds"] is True
-    assert lab("doctor", cwd=tmp_path).returncode == 0
+def test_the_example_of_ones_own_mixer_has_at_most_thirty_lines_of_code() -> None:
+    lines = (Path(__file__).parent / "my_mixer.py").read_text().splitlines()
+    assert len([line for line in lines if line.strip() and not line.strip().startswith(('"""', "#"))]) <= 30
 
 
-def test_show_draws_every_kind_of_thing(tmp_path):
-    assert "oracle's answer" in lab("show", "mqar", "--set", "length=16", cwd=tmp_path).stdout
-    assert "state size" in lab("show", "sliding_window", cwd=tmp_path).stdout
-    assert "standing" in lab("show", "recall.wall", cwd=tmp_path).stdout
+def test_help_and_its_verbs_load_nothing_heavy() -> None:
+    code = "import sys; from recall_lab import cli; sys.argv = ['recall-lab', *sys.argv[1:]]\ntry: cli.main()\nfinally: print(*sys.modules)"
+    for verb in ([], ["sweep"], ["verify"]):
+        found = subprocess.run([sys.executable, "-c", code, *verb, "--help"], capture_output=True, text=True, check=True)
+        assert "Usage: recall-lab" in found.stdout
+        assert not set(HEAVY) & set(found.stdout.splitlines()[-1].split())
 
 
-def test_every_shipped_sweep_is_a_list_of_runs(tmp_path):
-    for name in ("demo", "small"):
-        assert "runs: " in lab("show", name, cwd=tmp_path).stdout
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("verb", ["", *EXAMPLES])
+def test_help_fits_the_screen_and_no_example_is_broken(verb: str, columns: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = call(*filter(None, [verb]), "--help", cwd=tmp_path)
+    lines = found.out.splitlines()
+    assert found.code == 0
+    assert max(map(len, lines)) <= columns
+    assert set(EXAMPLES.get(verb, EPILOGUE.splitlines())) <= set(lines)
+
+
+def test_help_names_every_verb_and_exit_code(tmp_path: Path) -> None:
+    found = call(cwd=tmp_path)
+    assert all(f"│ {name} " in found.out for name in EXAMPLES)
+    assert "0 done, 1 a check or a run failed, 2 bad input, 130 interrupted" in found.out
+    assert call("--help", cwd=tmp_path).out == found.out
+    assert call("--version", cwd=tmp_path).out == "0.1.0\n"
+
+
+@pytest.mark.parametrize("verb", EXAMPLES)
+def test_every_argument_and_option_says_what_it_is_for_and_every_example_can_be_read(verb: str) -> None:
+    assert all(argument.parameter.help for argument in app[verb].assemble_argument_collection(parse_docstring=True))
+    for example in EXAMPLES[verb]:
+        name, *arguments = example.partition(" > ")[0].split()
+        assert (name, arguments[0]) == ("recall-lab", verb)
+        app.parse_args(arguments, exit_on_error=False, print_error=False)
+
+
+def test_a_table_is_printed_as_text_markdown_csv_and_json(measured: Path) -> None:
+    texts = {format: call("table", "out", "--format", format, cwd=measured) for format in ("text", "md", "csv", "json")}
+    assert {found.code for found in texts.values()} == {0}
+    assert all("pairs=3" in found.out and found.err == "" for found in texts.values())
+    points = json.loads(texts["json"].out)["points"]
+    assert [row["difficulty"] for row in csv.DictReader(io.StringIO(texts["csv"].out))] == [point["difficulty"] for point in points]
+    assert texts["md"].out.count("| --- |") >= 2
+
+
+def test_status_counts_what_is_done_and_left_and_says_why_a_run_failed(measured: Path) -> None:
+    first, second, *_ = sorted((measured / "out" / "runs").glob("*.json"))
+    first.unlink()
+    (measured / "out" / "failed" / second.name).write_bytes(second.read_bytes())
+    found = call("status", "out", "--json", cwd=measured)
+    assert json.loads(found.out) == {"runs": 8, "done": 7, "diverged": [], "running": [], "failed": {}, "left": 1}
+    assert call("status", "out", cwd=measured).out.startswith("7 of 8 runs done (0 diverged), 0 running, 0 failed, 1 left")
+
+
+def test_export_writes_a_row_for_every_finished_run(measured: Path) -> None:
+    found = call("export", "out", "--format", "csv", cwd=measured)
+    assert (found.code, found.out) == (0, "out/table.csv\n")
+    assert len(list(csv.DictReader((measured / "out" / "table.csv").open()))) == 8
+
+
+def test_a_dry_run_says_what_would_run_and_leaves_nothing_behind(tiny: Path) -> None:
+    found = call("sweep", "tiny.toml", "--dry-run", "--workers", 2, cwd=tiny)
+    assert found.code == 0
+    assert "8 runs, 0 done, 8 left: at most about" in found.out
+    assert sorted(path.name for path in tiny.iterdir()) == ["tiny.toml"]
+
+
+def test_show_draws_every_kind_of_thing(tmp_path: Path) -> None:
+    assert "oracle's answer" in call("show", "mqar", "--set", "length=16", cwd=tmp_path).out
+    assert "state size" in call("show", "sliding_window", cwd=tmp_path).out
+    assert "standing" in call("show", "recall.wall", cwd=tmp_path).out
+    assert "runs: " in call("show", "demo", cwd=tmp_path).out
+
+
+def test_ls_lists_every_kind_and_one_kind_alone(tmp_path: Path) -> None:
+    everything = json.loads(call("ls", "--json", cwd=tmp_path).out)
+    assert set(everything) == {"tasks", "mixers", "kernels", "claims", "sweeps"}
+    assert json.loads(call("ls", "tasks", "--json", cwd=tmp_path).out) == {"tasks": everything["tasks"]}
+
+
+def test_verify_exits_1_if_one_claim_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUND", "1")
+    found = end(start("verify", "recall.wall", "one_more.claim", "--json", cwd=tmp_path, main="lab.one_more_claim"))
+    assert found.code == 1, found.err
+    assert {name: evidence["holds"] for name, evidence in json.loads(found.out).items()} == {"one_more.claim": False, "recall.wall": True}
+    assert "one_more.claim: DOES NOT HOLD" in found.err
+
+
+def test_verify_exits_0_if_all_claims_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUND", "2")
+    monkeypatch.setitem(CLAIMS, "one_more.claim", CLAIM)
+    found = call("verify", "recall.wall", "one_more.claim", cwd=tmp_path)
+    assert found.code == 0, found.err
+    assert "one_more.claim" in found.out
+
+
+def test_doctor_finds_everything_that_should_work_at_work(tmp_path: Path) -> None:
+    found = call("doctor", "--json", cwd=tmp_path)
+    assert found.code == 0, found.out
+    assert json.loads(found.out)["training"]["works"] is True
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run(
+        [sys.executable, "-c", "from recall_lab.cli import main; main()"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (1, b"")
+
+
+@pytest.mark.slow
+def test_every_shipped_sweep_is_a_list_of_runs(tmp_path: Path) -> None:
+    for name in json.loads(call("ls", "sweeps", "--json", cwd=tmp_path).out)["sweeps"]:
+        assert json.loads(call("show", name, "--json", cwd=tmp_path).out)["runs"] > 0

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
 from lab import stub
 from lab.stub_sweep import StubRun, contents, lines, start
+from lab.terminal import dead, until
 
 from recall_lab.engine import Event, Outcome, run_all
 from recall_lab.store import Row, Store, StoreWarning
@@ -46,21 +47,6 @@ def noted(marks: Path, what: str, number: int | None = None) -> list[tuple[int, 
     pattern = f"*.{what}" if number is None else f"{number}.{what}"
     texts = [line.split() for path in marks.glob(pattern) for line in path.read_text().splitlines()]
     return [(int(pid), float(at)) for pid, at in texts]
-
-
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-def dead(pid: int) -> bool:
-    """Gone, or a zombie, which without a reaping init is all that becomes of an orphan."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def undisturbed(runs: Sequence[StubRun], folder: Path) -> list[tuple[str, str, str]]:

@@ -300,6 +300,19 @@ def test_a_folder_whose_rows_cannot_be_written_any_more_is_refused(nobodys_folde
         Store(nobodys_folder).open()
 
 
+def test_whether_a_run_is_claimed_can_be_told_in_a_folder_that_may_not_be_written(nobodys_folder: Path) -> None:
+    store = Store(nobodys_folder).open()
+    claim = store.claim(RUN.hash)
+    assert claim is not None
+    (nobodys_folder / "locks" / f"{RUN.hash}.lock").chmod(0o444)
+    (nobodys_folder / "locks").chmod(0o555)
+    assert store.is_claimed(RUN.hash)
+    claim.release()
+    assert not store.is_claimed(RUN.hash)
+    assert not store.is_claimed("0" * 16)
+    (nobodys_folder / "locks").chmod(0o777)
+
+
 def test_a_file_of_the_whole_folder_is_replaced_whole(tmp_path: Path) -> None:
     for text in ("first", "second"):
         Store(tmp_path / "new").write_text("spec.toml", text)
