@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from ..capacity import SATURATED, Point
 from ..models import mixer_class, state_size
-from ..tasks import certified_bits
+from ..score import certified_at, wall_bits
 from ..theory import LAW_NAMES, predicted_accuracy
-from .style import COLUMN, THEORY, looks, style
+from .style import COLUMN, THEORY, Look, looks, style
 
 PANELS = 4
 """difficulties drawn at most, the ones with the most bits"""
@@ -55,66 +56,79 @@ def capacity_table(points: Sequence[Point]) -> pd.DataFrame:
 
 
 def capacity_figure(points: Sequence[Point], *, title: str, note: str) -> Figure:
-    """A panel for each difficulty: every seed a faint dot, their range a bar, their median the marker; above the diagonal is the wall."""
+    """A panel for each difficulty: every seed a faint dot, their range a bar, their median the marker; above the diagonal is the wall.
+
+    A model without any state has no place on the logarithmic axis and is left to the table.
+    """
+    points = [point for point in points if point.state_bits > 0]
     hardest = sorted({point.difficulty: point.task.answer_bits for point in points}.items(), key=lambda entry: entry[1])[-PANELS:]
+    left = 0.6 * min((point.state_bits for point in points), default=32)
+    right = 2.2 * max((point.state_bits for point in points), default=3200)
     with style():
         figure, axes = plt.subplots(
-            1, len(hardest), figsize=(COLUMN * max(1.15, len(hardest)), COLUMN * 1.05), sharex=True, sharey=True, squeeze=False
+            1, max(1, len(hardest)), figsize=(COLUMN * max(1.15, len(hardest)), COLUMN * 1.1), sharex=True, sharey=True, squeeze=False
         )
-        for panel, (difficulty, bits) in zip(axes[0], hardest, strict=True):
-            _panel(panel, [point for point in points if point.difficulty == difficulty], points)
+        for panel, (difficulty, bits) in zip(axes[0], hardest, strict=False):
+            _frame(panel, left, right, bits)
+            here = [point for point in points if point.difficulty == difficulty]
+            _laws(panel, here, left, right)
+            for mixer, look in looks([point.model.mixer for point in points]).items():
+                for point in (point for point in here if point.model.mixer == mixer):
+                    _draw(panel, point, look)
             panel.set_title(f"{difficulty}: {bits:.1f} bits are asked for", loc="left")
         axes[0, 0].set_ylabel("certified bits")
+        named = {label: handle for panel in axes[0] for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+        axes[0, 0].legend(named.values(), named.keys(), loc="center left", bbox_to_anchor=(0, 0.6), frameon=False, handletextpad=0.1)
         figure.supxlabel(f"state [bits]\n{note}", fontsize=6)
         figure.suptitle("\n".join(textwrap.wrap(title, 66 * max(1, len(hardest)))), fontsize=7, x=0.01, ha="left")
     return figure
 
 
-def _panel(axes: Axes, points: Sequence[Point], every: Sequence[Point]) -> None:
-    answer_bits = points[0].task.answer_bits
-    left = 0.6 * min(point.state_bits for point in every)
-    right = 2.2 * max(point.state_bits for point in every)
-    top = 4 * left
+def _frame(axes: Axes, left: float, right: float, answer_bits: float) -> None:
+    """Axes from nothing to the wall at the right edge, what lies beyond the wall hatched, and what the task asks for."""
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=1, linscale=0.5)
     axes.set_xlim(left, right)
-    axes.set_ylim(-0.15, top)
-    wall = np.array([left, min(right, top)])
-    axes.fill_between(wall, wall, top, facecolor="none", edgecolor="0.75", hatch="////", linewidth=0)
-    axes.plot(wall, wall, color="0.2", linewidth=1)
-    axes.annotate("no memory can be here", (left * 1.15, top * 0.72), fontsize=6, color="0.2", va="top", backgroundcolor="white")
+    axes.set_ylim(-0.15, right)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(EngFormatter(sep=""))
+    axes.fill_between([left, right], [left, right], right, facecolor="none", edgecolor="0.8", hatch="////", linewidth=0)
+    axes.plot([left, right], [left, right], color="0.2", linewidth=1)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axes.annotate("no memory can be here", (0.03, 0.97), xycoords="axes fraction", fontsize=6, color="0.2", va="top", bbox=box)
     axes.axhline(answer_bits, color="0.2", linewidth=0.6, linestyle=(0, (4, 3)))
-    axes.annotate("all that is asked", (left * 1.08, answer_bits * 1.1), fontsize=6, color="0.2", va="bottom", ha="left")
+    axes.annotate("all that is asked", (right / 1.05, answer_bits / 1.15), fontsize=6, color="0.2", va="top", ha="right")
+
+
+def _laws(axes: Axes, points: Sequence[Point], left: float, right: float) -> None:
+    """Thin grey curves with their names written below them, where they are about a third of the way up."""
     for curve in law_curves(points):
         axes.plot(curve.state_bits, curve.certified_bits, **THEORY)
         within = np.flatnonzero((curve.state_bits < right) & (curve.state_bits > left))
         if within.size:
-            at = within[np.argmin(np.abs(curve.certified_bits[within] - 0.35 * answer_bits))]
+            at = within[np.argmin(np.abs(curve.certified_bits[within] - 0.35 * points[0].task.answer_bits))]
             axes.annotate(
                 curve.name,
                 (curve.state_bits[at], curve.certified_bits[at]),
-                xytext=(3, -6),
+                xytext=(4, -7),
                 textcoords="offset points",
                 fontsize=5,
                 color="0.35",
             )
-    for mixer, look in looks([point.model.mixer for point in every]).items():
-        for point in (point for point in points if point.model.mixer == mixer):
-            axes.plot(
-                [point.state_bits] * len(point.seeds), point.certified.each, look.marker, color=look.colour, alpha=0.3, markersize=2.5
-            )
-            axes.plot([point.state_bits] * 2, [point.certified.low, point.certified.high], color=look.colour, linewidth=0.8)
-            hollow: dict[str, Any] = {"markerfacecolor": "white"} if point.edge else {}
-            axes.plot(point.state_bits, point.certified.median, look.marker, color=look.colour, label=mixer.rpartition(":")[2], **hollow)
-            if point.accuracy.median >= SATURATED:
-                axes.annotate(
-                    "",
-                    (point.state_bits, 2.4 * point.certified.median),
-                    (point.state_bits, 1.15 * point.certified.median),
-                    arrowprops={"arrowstyle": "->", "color": look.colour, "linewidth": 0.7},
-                )
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles.keys(), loc="upper right", frameon=True, framealpha=1, edgecolor="none", handletextpad=0.2)
+
+
+def _draw(axes: Axes, point: Point, look: Look) -> None:
+    """One point: its seeds, their range, their median; hollow if its learning rate lies at an end of the grid, an arrow if it is a lower bound."""
+    x, middle = point.state_bits, point.certified.median
+    axes.plot([x] * len(point.seeds), point.certified.each, look.marker, color=look.colour, alpha=0.3, markersize=2.5)
+    axes.plot([x] * 2, [point.certified.low, point.certified.high], color=look.colour, linewidth=0.8)
+    hollow: dict[str, Any] = {"markerfacecolor": "white"} if point.edge else {}
+    axes.plot(x, middle, look.marker, color=look.colour, label=point.model.mixer.rpartition(":")[2], **hollow)
+    if point.accuracy.median >= SATURATED:
+        arrow = {"arrowstyle": "->", "color": look.colour, "linewidth": 0.7}
+        axes.annotate("", (x, 2.4 * middle), (x, 1.15 * middle), arrowprops=arrow)
 
 
 def law_curves(points: Sequence[Point]) -> Iterator[Curve]:
@@ -128,8 +142,5 @@ def law_curves(points: Sequence[Point]) -> Iterator[Curve]:
             predicted = predicted_accuracy(point.task, model)
             if predicted is None or not math.isfinite(predicted[0]):
                 continue
-            bits = certified_bits(
-                min(1.0, predicted[0]), stored=point.task.stored, values=point.task.values, entropy=point.task.answer_bits
-            )
-            drawn.append((32 * state_size(model, point.task.cut), bits))
+            drawn.append((wall_bits(state_size(model, point.task.cut)), certified_at(point.task, min(1.0, predicted[0]))))
         yield Curve(LAW_NAMES[mixer], *np.array(sorted(set(drawn)), dtype=float).T)

@@ -1,6 +1,7 @@
 """How every figure of the project looks: one colour and one marker a mixer, told apart in grey and by colour-blind readers."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -64,9 +65,15 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
-    """PNG and SVG, and the CSV from which the figure was drawn."""
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg", ".csv")]
-    figure.savefig(paths[0], dpi=200)
-    figure.savefig(paths[1], metadata={"Date": None})
-    data.to_csv(paths[2], index=False)
+    """PNG and SVG, and the CSV from which the figure was drawn; each appears whole, whoever else draws it at the same time."""
+    writers: dict[str, Callable[[Path], object]] = {
+        ".png": lambda path: figure.savefig(path, dpi=200),
+        ".svg": lambda path: figure.savefig(path, metadata={"Date": None}),
+        ".csv": lambda path: data.to_csv(path, index=False),
+    }
+    paths = []
+    for suffix, write in writers.items():
+        part = stem.with_name(f".{stem.stem}-{os.getpid()}{suffix}")
+        write(part)
+        paths.append(part.replace(stem.with_suffix(suffix)))
     return paths
