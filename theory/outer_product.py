@@ -2,7 +2,8 @@
 
 n keys are random unit vectors of R^dk, their values n of M random unit vectors of R^dv, and the answer is the code nearest to y = k S.
 The score of the right code is s = 1 + crosstalk ~ N(1, (n-1) / (dk dv)); y has length r, r^2 = s^2 + (n-1)/dk (1 - 1/dv); a code that
-was not stored scores r cos of a random angle, F being the law of that cosine; a stored one adds a ~ N(0, 1/dk), its own key's overlap.
+was not stored scores r cos of a random angle, F being the law of that cosine; a stored one adds a ~ N(0, 1/(h dk)), its own key's overlap:
+h heads, each with keys of its own in R^dk and dv / h coordinates of the codes, average their overlaps, and change nothing else.
 Half is recalled at n ~ dk dv / (2 ln M): the memory is linear in the size of the state, 0.3 to 0.4 bit a scalar, far below the wall.
 
 The setting is Kohonen's correlation matrix memory (IEEE Trans. Computers C-21, 1972), the reading of linear attention as such a memory
@@ -27,18 +28,21 @@ WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 """E[f(z)] = sum_j WEIGHTS_j f(NODES_j) for a standard normal z, exact for polynomials of degree 239"""
 
 
-def outer_product_accuracy(pairs: int | float, *, key_width: int, value_width: int, candidates: int) -> float:
+def outer_product_accuracy(pairs: int | float, *, key_width: int, value_width: int, candidates: int, heads: int = 1) -> float:
     """P(n) of this module: the fraction of `pairs` random pairs that is recalled among `candidates` value codes.
 
-    A fractional n is as good as a whole one. Raises ValueError unless 1 <= pairs <= candidates, key_width >= 1 and value_width >= 2.
+    key_width is a head's, value_width that of all heads together. A fractional n is as good as a whole one. Raises ValueError unless
+    1 <= pairs <= candidates, key_width >= 1, value_width >= 2 and heads >= 1.
     """
     if not 1 <= pairs <= candidates:
         raise ValueError(f"pairs must lie in 1..candidates={candidates} (each stored value is another code), got {pairs}")
     if key_width < 1 or value_width < 2:
         raise ValueError(f"key_width must be at least 1 and value_width at least 2, got {key_width} and {value_width}")
+    if heads < 1:
+        raise ValueError(f"heads must be at least 1, got {heads}")
     right = 1 + NODES * math.sqrt((pairs - 1) / (key_width * value_width))
     length = np.sqrt(right**2 + (pairs - 1) / key_width * (1 - 1 / value_width))
-    overlap = NODES / math.sqrt(key_width)
+    overlap = NODES / math.sqrt(heads * key_width)
     beaten = _cosine_law(right / length, value_width)
     beaten_if_stored = _cosine_law((right[:, None] - overlap) / length[:, None], value_width) @ WEIGHTS
     return min(1.0, float(WEIGHTS @ (beaten ** (candidates - pairs) * beaten_if_stored ** (pairs - 1))))
@@ -65,16 +69,18 @@ def outer_product_bits_per_scalar(*, key_width: int, value_width: int, candidate
     return -float(best.fun) / (key_width * value_width)
 
 
-def simulate(*, pairs: int, key_width: int, value_width: int, candidates: int, draws: int, seed: int) -> np.ndarray:
+def simulate(*, pairs: int, key_width: int, value_width: int, candidates: int, heads: int = 1, draws: int, seed: int) -> np.ndarray:
     """Fractions recalled in `draws` random memories: all pairs are written, then asked, in one pass of the `linear_attention` kernel."""
     random = np.random.default_rng(seed)
     recalled = np.empty(draws)
     for draw in range(draws):
-        keys, codes = _unit(random, pairs, key_width), _unit(random, candidates, value_width)
+        keys = _unit(random, heads * pairs, key_width).reshape(heads, pairs, key_width)
+        codes = _unit(random, candidates, value_width)
         silent = torch.zeros_like(keys)
-        shown, asked = torch.cat((keys, silent)), torch.cat((silent, keys))
-        written = torch.cat((codes[:pairs], codes.new_zeros(pairs, value_width)))
-        read = linear_attention(asked[None, None], shown[None, None], written[None, None])[0, 0, pairs:]
+        shown, asked = torch.cat((keys, silent), dim=1), torch.cat((silent, keys), dim=1)
+        per_head = codes[:pairs].reshape(pairs, heads, value_width // heads).transpose(0, 1)
+        written = torch.cat((per_head, torch.zeros_like(per_head)), dim=1)
+        read = linear_attention(asked[None], shown[None], written[None])[0, :, pairs:].transpose(0, 1).reshape(pairs, value_width)
         recalled[draw] = ((read @ codes.T).argmax(dim=1) == torch.arange(pairs)).double().mean()
     return recalled
 
@@ -93,16 +99,16 @@ def _cosine_law(x: np.ndarray, width: int) -> np.ndarray:
 
 
 def _check(scale: Scale, seed: int) -> Evidence:
-    """Evidence along the curve, from nearly everything to a quarter recalled, at several shapes (key width, value width, codes)."""
-    shapes = [(16, 16, 256), (32, 32, 1024), (64, 32, 512)]
+    """Evidence along the curve, from nearly everything to a quarter recalled, at several shapes (key width, value width, codes, heads)."""
+    shapes = [(16, 16, 256, 1), (64, 32, 512, 1), (16, 32, 512, 2)]
     if scale == "full":
-        shapes += [(32, 128, 1024), (128, 32, 1024), (64, 64, 4096)]
+        shapes += [(32, 32, 1024, 1), (32, 128, 1024, 1), (128, 32, 1024, 1), (64, 64, 4096, 1), (32, 32, 512, 4)]
     draws = 40 if scale == "quick" else 200
     points, measured, predicted, tolerance = [], [], [], []
-    for key_width, value_width, candidates in shapes:
+    for key_width, value_width, candidates, heads in shapes:
         half = outer_product_k50(key_width=key_width, value_width=value_width, candidates=candidates)
         for pairs in (round(load * half) for load in (0.5, 0.8, 1.0, 1.25, 1.6)):
-            shape = {"pairs": pairs, "key_width": key_width, "value_width": value_width, "candidates": candidates}
+            shape = {"pairs": pairs, "key_width": key_width, "value_width": value_width, "candidates": candidates, "heads": heads}
             recalled = simulate(**shape, draws=draws, seed=seed)
             points.append(list(shape.values()))
             measured.append(recalled.mean())
@@ -114,7 +120,7 @@ def _check(scale: Scale, seed: int) -> Evidence:
         measured=np.array(measured),
         predicted=np.array(predicted),
         tolerance=np.array(tolerance),
-        arrays=dict(zip(("pairs", "key_width", "value_width", "candidates"), np.array(points).T, strict=True)),
+        arrays=dict(zip(("pairs", "key_width", "value_width", "candidates", "heads"), np.array(points).T, strict=True)),
     )
 
 

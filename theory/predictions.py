@@ -30,11 +30,13 @@ def _window(task: Task, model: LanguageModelConfig) -> Prediction | None:
 
 
 def _outer_product(task: Task, model: LanguageModelConfig) -> Prediction | None:
-    """Random codes in the associative matrix of one layer with one head."""
-    if not isinstance(task, MQAR) or model.fields["heads"] != 1 or task.pairs > task.values:
+    """Random codes in the associative matrices of one layer."""
+    if not isinstance(task, MQAR) or task.pairs > task.values:
         return None
     features = FEATURES[model.fields["feature_map"]].count(model.fields["feature_width"])
-    recalled = outer_product_accuracy(task.pairs, key_width=features, value_width=model.fields["width"], candidates=task.values)
+    recalled = outer_product_accuracy(
+        task.pairs, key_width=features, value_width=model.fields["width"], candidates=task.values, heads=model.fields["heads"]
+    )
     return recalled, recalled
 
 

@@ -71,7 +71,9 @@ def test_half_is_always_recalled_where_the_codes_run_out_first() -> None:
     assert bits == pytest.approx(64 * 6 / 64**2, rel=0.01)  # all 64 pairs of 6 bits each
 
 
-@pytest.mark.parametrize("fields", [{"pairs": 0.5}, {"pairs": 9.0}, {"pairs": 2.0, "key_width": 0}, {"pairs": 2.0, "value_width": 1}])
+@pytest.mark.parametrize(
+    "fields", [{"pairs": 0.5}, {"pairs": 9.0}, {"pairs": 2.0, "key_width": 0}, {"pairs": 2.0, "value_width": 1}, {"pairs": 2.0, "heads": 0}]
+)
 def test_what_no_memory_is_like_is_refused(fields: dict) -> None:
     with pytest.raises(ValueError, match=r"must (lie|be)"):
         outer_product_accuracy(**{"key_width": 4, "value_width": 4, "candidates": 8, **fields})
@@ -85,6 +87,16 @@ def test_the_simulated_memory_is_the_sum_of_outer_products() -> None:
     recalled = np.argmax(keys @ memory @ codes.T, axis=1) == np.arange(20)
     assert 0.2 < recalled.mean() < 0.8
     assert simulate(pairs=20, key_width=8, value_width=8, candidates=50, draws=1, seed=5)[0] == recalled.mean()
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_heads_average_the_overlaps_of_their_keys(heads: int) -> None:
+    shape = {"pairs": 8, "key_width": 4, "value_width": 32, "candidates": 32, "heads": heads}
+    recalled = simulate(**shape, draws=400, seed=1)
+    law = outer_product_accuracy(**shape)
+    assert law == pytest.approx(recalled.mean(), abs=0.09)
+    if heads > 1:  # one head's law would be further off than what is claimed
+        assert abs(outer_product_accuracy(**{**shape, "heads": 1}) - recalled.mean()) > 0.15
 
 
 def test_a_memory_that_forgets_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
