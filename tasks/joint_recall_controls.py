@@ -6,7 +6,6 @@ names the most frequent value among the candidates that are left; where answers 
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import binom
 
 from .top_count import expected_top_counts
 
@@ -24,6 +23,8 @@ def block_accuracy(contexts: int, keys: int, values: int) -> Float64[np.ndarray,
     do, the guess is the mode of j+1 values. No guess is better: every unused block that agrees is equally likely to be this one. Averaged over
     r = 1 .. contexts it is the accuracy by slot, over all of it that of the strategy.
     """
+    from scipy.stats import binom  # half a second to import, and only controls need it
+
     wrong = np.arange(contexts)
     by_chance = float(values) ** -np.arange(keys)
     agree = binom.pmf(wrong, wrong[:, None, None], by_chance[:, None])  # [r-1, s, j]

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 from scipy.special import gammaln
-from scipy.stats import hypergeom
 
 from .draws import Words, below, distinct, race
 from .information import entropy_without_replacement
@@ -143,6 +142,8 @@ class Packed:
         of_asked = slot_law(self.space, self.queries, self.power)
         if self.queries == self.pairs:
             return of_asked
+        from scipy.stats import hypergeom  # half a second to import, and only laws and controls need it
+
         i, j = np.ogrid[: self.pairs, : self.queries]
         as_jth = self.queries / self.pairs * hypergeom.pmf(j, self.pairs - 1, self.queries - 1, i)
         return as_jth @ of_asked

@@ -1,6 +1,7 @@
 """The law of query slots: which of K pairs is asked in which slot, when slots are drawn by weight and given out in order."""
 
 import math
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,6 +28,7 @@ def slot_weights(space: int, power: float) -> Float64[np.ndarray, " space"]:
     return weights
 
 
+@lru_cache(maxsize=256)  # a table asks for the law of one task many times
 def slot_law(space: int, pairs: int, power: float, order: Order = "race") -> Float64[np.ndarray, "pairs space"]:
     """P[i, s] = integral of p_s e^(-p_s t) Pr(i of the other slots rang before t) dt: pair i is asked in slot s.
 
@@ -34,7 +36,7 @@ def slot_law(space: int, pairs: int, power: float, order: Order = "race") -> Flo
     slots that rang by t is Poisson-binomial, with probabilities 1 - e^(-p_r t): its law is joined from a table over the slots before s and
     one over those after it, never by dividing a slot out, which is unstable where its probability is near 1. Gauss-Legendre quadrature in
     log t. Under "shuffled" each pair has the mean of the rows. Rows sum to 1, columns to the probability that the slot is used; error
-    below 1e-9. Raises ValueError unless 1 <= pairs <= space and 0 < power < infinity.
+    below 1e-9. Read-only. Raises ValueError unless 1 <= pairs <= space and 0 < power < infinity.
     """
     if not 1 <= pairs <= space:
         raise ValueError(f"pairs must lie in 1..space={space} (each has a slot of its own), got {pairs}")
@@ -50,6 +52,7 @@ def slot_law(space: int, pairs: int, power: float, order: Order = "race") -> Flo
     law = np.zeros((pairs, space))
     for at in range(0, len(times), BLOCK):
         law += _law_over(rates, pairs, times[at : at + BLOCK], weights[at : at + BLOCK])
+    law.flags.writeable = False  # because it is kept
     return law if order == "race" else np.broadcast_to(law.mean(axis=0), law.shape)
 
 

@@ -16,8 +16,8 @@ from .stream import Stream, philox_words
 IGNORE = -100
 """target of a position where nothing is asked (the default `ignore_index` of torch's cross-entropy)"""
 
-CHUNK = 500
-"""rows generated at a time: intermediate arrays stay in the cache, memory stays flat"""
+CHUNK = 2**18
+"""tokens generated at a time: intermediate arrays stay in the cache, and memory stays flat however long samples are"""
 
 BLOCK_BYTES = 8 * 2**20
 """random words drawn at a time. malloc gives back what is freed beyond twice the largest block it has seen freed, and fresh pages cost more
@@ -115,12 +115,13 @@ class Task(ABC):
         targets = np.empty((count, self.length), np.int32)
         identity = {"task": self.name, "version": self.version, "fields": self.to_dict(), "seed": stream.seed, "split": stream.split}
         bounds = np.cumsum((0, *self.draws)).tolist()
-        block = CHUNK * max(1, BLOCK_BYTES // (8 * CHUNK * max(1, bounds[-1])))
-        for at in range(0, count, CHUNK):
-            rows = slice(at, min(at + CHUNK, count))
+        chunk = max(1, CHUNK // self.length)
+        block = chunk * max(1, BLOCK_BYTES // (8 * chunk * max(1, bounds[-1])))
+        for at in range(0, count, chunk):
+            rows = slice(at, min(at + chunk, count))
             if at % block == 0:
                 words = philox_words(identity, start + at, min(block, count - at), bounds[-1])
-            of_chunk = words[at % block : at % block + CHUNK]
+            of_chunk = words[at % block : at % block + chunk]
             index = np.arange(start + at, start + rows.stop, dtype=np.int64)
             parts = (of_chunk[:, low:high] for low, high in pairwise(bounds))
             tokens[rows], targets[rows] = self.build(index, *parts)

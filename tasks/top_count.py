@@ -4,7 +4,6 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import binom
 
 NEGLIGIBLE = 1e-17
 """counts of smaller probability are left out of an expectation"""
@@ -22,6 +21,8 @@ def expected_top_counts(draws: int, values: int) -> Float64[np.ndarray, " draws_
 @cache
 def _up_to(draws: int, values: int) -> Float64[np.ndarray, " draws_plus_one"]:
     """The same for a power of two, so that one table serves all smaller numbers of draws; read-only because it is kept."""
+    from scipy.stats import binom  # half a second to import, and only controls need it
+
     # union bound over the values: larger counts are too rare to show in a float
     limits = int(binom.isf(NEGLIGIBLE / values, draws, 1 / values)) + 1
     expected: Float64[np.ndarray, " draws_plus_one"] = (1 - _none_above(limits, draws, values)).sum(axis=0)
@@ -42,6 +43,8 @@ def _united(
     left: Float64[np.ndarray, "limits draws_plus_one"], right: Float64[np.ndarray, "limits draws_plus_one"], share: float
 ) -> Float64[np.ndarray, "limits draws_plus_one"]:
     """P[t, r] for two sets of values together: a of the r draws fall into the left set, binomially with probability `share`."""
+    from scipy.stats import binom
+
     united = np.empty_like(left)
     for r in range(left.shape[1]):
         in_left = binom.pmf(np.arange(r + 1), r, share)

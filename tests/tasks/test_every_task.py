@@ -76,9 +76,9 @@ def test_a_sample_is_the_same_in_whatever_batch_it_comes(name: str, data: st.Dat
 def test_a_sample_does_not_depend_on_how_many_are_generated_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = TASKS[name]()
     whole = task.sample(Stream(1), 3, 700)
-    monkeypatch.setattr("recall_lab.tasks.task.BLOCK_BYTES", 1)
-    for chunk in (500, 64):
-        monkeypatch.setattr("recall_lab.tasks.task.CHUNK", chunk)
+    for rows, block_bytes in ((500, 1), (64, 1), (64, 2**20)):
+        monkeypatch.setattr("recall_lab.tasks.task.CHUNK", rows * task.length)
+        monkeypatch.setattr("recall_lab.tasks.task.BLOCK_BYTES", block_bytes)
         for one, other in zip(whole, task.sample(Stream(1), 3, 700), strict=True):
             np.testing.assert_array_equal(one, other)
 
