@@ -1,32 +1,47 @@
-"""`./lab bench`: every benchmark as one table, kept as results/bench.json."""
+"""`./lab bench`: every benchmark as one table, kept as results/bench.json. `./lab bench NAME...`: some of them, printed only."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 from recall_lab.cli.printing import print_table, say
+from recall_lab.errors import InputError, choose
 
-from . import data, kernels
+from .paired import Row
+
+BENCHMARKS = {name: f"{__package__}.{name}" for name in ("data", "kernels", "training", "engine", "start_up")}
+"""modules by name, imported when asked for; each says in its docstring what it compares, and measures by `measure()`"""
+
+KEPT = Path("results/bench.json")
 
 
-def main() -> None:
-    """Measures, prints, keeps."""
-    rows = []
-    for module in (data, kernels):
+def main(names: list[str]) -> int:
+    """Measures, prints, keeps; 2 for a name that is unknown."""
+    try:
+        chosen = [choose("benchmark", name, BENCHMARKS) for name in names or BENCHMARKS]
+    except InputError as error:
+        say(f"bench: {error}")
+        return 2
+    rows: list[Row] = []
+    for path in chosen:
+        module = importlib.import_module(path)
         say(f"measuring: {(module.__doc__ or '').partition(chr(10))[0]}")
         rows += module.measure()
-    columns = ("what", "ours_s", "other_s", "ratio", "bar", "note")
-    print_table(
-        columns,
-        [
-            tuple("" if row[name] is None else f"{row[name]:.4g}" if isinstance(row[name], float) else str(row[name]) for name in columns)
-            for row in rows
-        ],
-    )
-    path = Path("results/bench.json")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(rows, indent=2) + "\n")
-    say(f"kept in {path}")
+    print_table(Row._fields, [tuple(map(shown, row)) for row in rows])
+    if not names:
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
+        say(f"kept in {KEPT}")
+    return 0
+
+
+def shown(entry: object) -> str:
+    """A cell of the table."""
+    if entry is None:
+        return ""
+    return f"{entry:.4g}" if isinstance(entry, float) else str(entry)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -4,10 +4,8 @@ A turn is a forward and a backward pass on the same float32 tensors, one thread;
 best turn, and both outputs are compared before anything is timed.
 """
 
-import json
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from recall_lab.kernels import linear_attention, softmax_attention
 
-from .data import in_turns
+from .paired import Row, in_turns
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -26,8 +24,8 @@ LINEAR_GROWTH = 1.15
 """the exponent of length up to which a time counts as linear: calls of fixed cost bend it below 1, caches above"""
 
 
-def measure() -> list[dict[str, Any]]:
-    """Rows {"what", "ours_s", "other_s", "ratio", "bar", "note"}; a ratio meets its bar where it is at least as large."""
+def measure() -> list[Row]:
+    """A row a length and one for the growth, for each comparison."""
     torch.set_num_threads(1)
     return [
         *compared("softmax_attention in a window / ready mask", windowed, masked),
@@ -72,25 +70,14 @@ def step_by_step(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.stack(outputs, dim=2)
 
 
-def compared(what: str, ours: Attention, other: Attention, turns: int = 5) -> list[dict[str, Any]]:
+def compared(what: str, ours: Attention, other: Attention, turns: int = 5) -> list[Row]:
     """A row a length, and one for the growth of our time over the lengths."""
     pairs = [seconds(ours, other, length, turns) for length in LENGTHS]
     shape = f"batch {BATCH}, {HEADS} heads {WIDTH} wide, float32, forward and backward, 1 thread"
-    rows = [
-        {"what": f"{what}, length {length}", "ours_s": a, "other_s": b, "ratio": b / a, "bar": 1.0, "note": shape}
-        for length, (a, b) in zip(LENGTHS, pairs, strict=True)
-    ]
+    rows = [Row(f"{what}, length {length}", a, b, b / a, 1.0, shape) for length, (a, b) in zip(LENGTHS, pairs, strict=True)]
     growth, other_growth = (exponent(side) for side in zip(*pairs, strict=True))
     note = f"time as length^{growth:.2f}, the other's as length^{other_growth:.2f}; ratio = allowed {LINEAR_GROWTH} / ours"
-    last = {
-        "what": f"{what}, growth",
-        "ours_s": pairs[-1][0],
-        "other_s": pairs[-1][1],
-        "ratio": LINEAR_GROWTH / growth,
-        "bar": 1.0,
-        "note": note,
-    }
-    return [*rows, last]
+    return [*rows, Row(f"{what}, growth", *pairs[-1], LINEAR_GROWTH / growth, 1.0, note)]
 
 
 def seconds(ours: Attention, other: Attention, length: int, turns: int) -> tuple[float, float]:
@@ -107,8 +94,3 @@ def seconds(ours: Attention, other: Attention, length: int, turns: int) -> tuple
 def exponent(times: tuple[float, ...]) -> float:
     """Slope of log time over log length, by least squares."""
     return float(np.polyfit(np.log(LENGTHS), np.log(times), 1)[0])
-
-
-if __name__ == "__main__":
-    for measured in measure():
-        print(json.dumps(measured))
