@@ -77,7 +77,7 @@ for window in (4, 8, 16):
 # The sweep `demo` at four pairs, with more windows and one seed: each model is one block, 32 wide. Half a minute on two cores.
 # %%
 settings = ["task.pairs=4", "mixers.sliding_window.window=[4,8,16]", "mixers.linear_attention.feature_width=[2,4]"]
-spec = load("demo", [*settings, "seeds=[3]", "budget.steps=500"])
+spec = load("demo", [*settings, "seeds=[60]", "budget.steps=1000"])
 with tempfile.TemporaryDirectory() as folder:
     sweep(spec, Path(folder), workers=os.cpu_count() or 1)
     found = report(Path(folder))

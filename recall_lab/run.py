@@ -103,6 +103,9 @@ class Run:
         """First 16 hex digits of SHA-256 over the canonical JSON of `to_dict`."""
         return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
 
+    def __hash__(self) -> int:  # of the content: a model's fields are a mapping, which has none of its own
+        return hash(self.hash)
+
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Run":
         """The run that `to_dict` wrote; a field left out inside one of its tables takes its default.

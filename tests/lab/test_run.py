@@ -66,6 +66,11 @@ def backwards(table: Any) -> Any:
     return {key: backwards(table[key]) for key in reversed(table)} if isinstance(table, dict) else table
 
 
+def test_a_run_is_a_value_that_a_set_can_hold():
+    again = Run.from_dict(RUN.to_dict())
+    assert len({RUN, again, replace(RUN, seed=RUN.seed + 1)}) == 2
+
+
 def test_the_hash_of_a_run_is_the_same_in_every_process_on_every_machine() -> None:
     assert RUN.hash == "88886a289caa1f2d"
 
