@@ -1,6 +1,7 @@
 """Sequence mixers, the residual backbone around them, and the registry by which they are named."""
 
 from .backbone import Block, LanguageModel, LanguageModelConfig, ShortConvolution
+from .contract import broken_contract
 from .mixer import Cost, Mixer, MixerConfig, Pattern, State, count_scalars, state_tensors
 from .projected import HeadsConfig, ProjectedMixer
 from .registry import MIXERS, mixer_class
@@ -19,6 +20,7 @@ __all__ = [
     "ProjectedMixer",
     "ShortConvolution",
     "State",
+    "broken_contract",
     "count_scalars",
     "mixer_class",
     "model_cost",

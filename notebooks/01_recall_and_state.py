@@ -85,7 +85,7 @@ for point in found.points:
     theory = "no law" if point.predicted is None else "theory {:.3f} to {:.3f}".format(*point.predicted)
     print(f"{point.label}: accuracy {point.accuracy.median:.3f} ({theory}), {point.certified.median:.1f} bits in {point.state_bits}")
 # %% [markdown]
-# Trained windows land in the band, near its lower edge: what is within reach is recalled, and the rest is guessed among all values.
+# Trained windows land on the lower edge of the band: what is within reach is recalled, and the rest is guessed among all values.
 # %%
 windows = [point for point in found.points if point.model.mixer == "sliding_window"]
 window_figure(windows, title="Trained windows recall what is within their reach")

@@ -1,10 +1,12 @@
 """A run is a value: everything that decides a training result, and nothing else."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError, choose
@@ -91,7 +93,7 @@ class Run:
         return {
             "schema": SCHEMA,
             "task": {"name": self.task.name, "version": self.task.version, **self.task.to_dict()},
-            "model": asdict(self.model),
+            "model": asdict(self.model) | code_of(self.model.mixer),
             "optimiser": asdict(self.optimiser),
             "budget": asdict(self.budget),
             "seed": self.seed,
@@ -110,7 +112,8 @@ class Run:
     def from_dict(cls, table: Mapping[str, Any]) -> "Run":
         """The run that `to_dict` wrote; a field left out inside one of its tables takes its default.
 
-        Raises InputError for another schema or version of the task, an unknown or missing part, and a value that is refused.
+        Raises InputError for another schema or version of the task, a mixer from outside the lab whose file has changed since, an unknown or
+        missing part, and a value that is refused.
         """
         if table.get("schema") != SCHEMA:
             raise InputError(f"run: schema must be {SCHEMA}, got {table.get('schema')!r}")
@@ -122,13 +125,29 @@ class Run:
         if missing := sorted(known - parts.keys()):
             raise InputError(f"run: {', '.join(missing)} must be given")
         task = task_from(as_table(parts["task"], "[task]"))
+        described = dict(as_table(parts["model"], "[model]"))
+        code = described.pop("code", None)
+        model = model_from(described, task)
+        if code != code_of(model.mixer).get("code"):
+            raise InputError(f"mixer {model.mixer!r}: its file is not the one of this run: it has changed")
         built = {
             "task": task,
-            "model": model_from(as_table(parts["model"], "[model]"), task),
+            "model": model,
             "optimiser": build(Optimiser, as_table(parts["optimiser"], "[optimiser]"), "[optimiser]"),
             "budget": build(Budget, as_table(parts["budget"], "[budget]"), "[budget]"),
         }
         return build(cls, parts | built, "run")
+
+
+def code_of(mixer: str) -> dict[str, str]:
+    """{"code": first 16 hex digits of SHA-256 of its file} for a mixer from outside the lab, so that a changed one is another run; else {}.
+
+    Only the file that defines it counts, not what that imports.
+    """
+    if mixer in MIXERS:
+        return {}
+    source = inspect.getsourcefile(mixer_class(mixer))
+    return {"code": hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else "unknown"}
 
 
 def task_from(table: Mapping[str, Any]) -> Task:

@@ -10,13 +10,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .models import LanguageModel
+from .errors import InputError
+from .models import LanguageModel, broken_contract
 from .run import Optimiser, Run
 from .score import beyond_the_wall, score, wall_bits
 from .tasks import IGNORE, Batch, Stream
 
 EVALUATION_BATCH = 256
 """samples at a time where no gradient is kept; changes no result"""
+
+
+CONTRACT_LENGTH = 24
+"""tokens on which a mixer's contract is looked at: a few hundredths of a second"""
 
 
 class Look(NamedTuple):
@@ -33,10 +38,14 @@ def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, 
     """Trains the run and reads the test stream once; the result is JSON, and bitwise the same on one machine and torch version.
 
     status is "finished", or "diverged" if the loss or an answer became infinite or no number: then the weights of the last look before that
-    are the ones tested. One thread, deterministic algorithms. Raises RuntimeError if more bits are certified than the state has.
+    are the ones tested. One thread, deterministic algorithms. Raises InputError for a mixer that breaks its contract on the first tokens of the
+    training stream (`broken_contract`), RuntimeError if more bits are certified than the state has.
     """
     with one_deterministic_thread():
         model = initial_model(run)
+        few = run.task.sample(Stream(run.seed, "train"), 0, 2).tokens[:, :CONTRACT_LENGTH]
+        if wrong := broken_contract(model, torch.from_numpy(few).long()):
+            raise InputError(f"mixer {run.model.mixer!r}: {wrong}")
         looks, diverged = fit(run, model, on_look)
         batch = run.task.sample(Stream(run.data_seed, "test"), 0, run.budget.test)
         scores = score(run.task, batch.tokens, batch.targets, predict(model, batch))

@@ -10,4 +10,4 @@ from hypothesis import settings
 torch.set_num_threads(1)
 settings.register_profile("quick", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("full", deadline=None, max_examples=200)
-settings.load_profile("quick")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))  # ./lab test --full: "full"

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from .accuracy import accuracy_figure, accuracy_table
 from .capacity import capacity_figure, capacity_table
-from .evidence import against_bound
 from .style import save, style
 
 if TYPE_CHECKING:
     from ..report import Report
 
-__all__ = ["FIGURE", "accuracy_figure", "against_bound", "capacity_figure", "draw_all", "save", "style"]
+__all__ = ["FIGURE", "accuracy_figure", "capacity_figure", "draw_all", "save", "style"]
 
 FIGURE = "capacity.png"
 """the file to look at first"""
@@ -26,9 +25,9 @@ def draw_all(found: "Report", folder: Path, command: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     seeds = max(len(point.seeds) for point in found.points)
     names = sorted({point.task.name for point in found.points})
-    note = f"{command} · {', '.join(names)} · {seeds} seeds: dots, range, median"
-    capacity = capacity_figure(found.points, title=sentence(found.points), note=note)
-    accuracy = accuracy_figure(found.points, title="Accuracy falls where the state is too small for what is asked", note=note)
+    note = f"{command} · {', '.join(names)} · {seeds} seeds"
+    capacity = capacity_figure(found.points, title=sentence(found.points), note=f"{note}: dots, range, median")
+    accuracy = accuracy_figure(found.points, note=f"{note}: range as a band, median")
     paths = [
         *save(capacity, capacity_table(found.points), folder / FIGURE),
         *save(accuracy, accuracy_table(found.points), folder / "accuracy.png"),

@@ -1,4 +1,4 @@
-"""Accuracy against the size of the problem, with the controls that need no memory and the laws of theory beside it."""
+"""Accuracy against the size of the problem, with the controls and the laws of theory beside it."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
-from ..capacity import Point
+from ..capacity import SATURATED, Point
+from ..theory import LAW_NAMES
 from .style import COLUMN, CONTROL, THEORY, looks, style
 
 
@@ -23,8 +24,8 @@ def accuracy_table(points: Sequence[Point]) -> pd.DataFrame:
     )
 
 
-def accuracy_figure(points: Sequence[Point], *, title: str, note: str) -> Figure:
-    """A line a model over the stored answers, its seeds as a band; dotted grey: guessing; thin grey: what theory predicts."""
+def accuracy_figure(points: Sequence[Point], *, note: str) -> Figure:
+    """A line a model over the stored answers, its seeds as a band; dotted grey: controls; thin grey: what theory predicts at least."""
     with style():
         figure, axes = plt.subplots(figsize=(COLUMN * 1.15, COLUMN * 0.95))
         axes.spines[["top", "right"]].set_visible(False)
@@ -40,6 +41,8 @@ def accuracy_figure(points: Sequence[Point], *, title: str, note: str) -> Figure
             predicted = [(point.task.stored, point.predicted[0]) for point in line if point.predicted]
             if predicted:
                 axes.plot(*zip(*predicted, strict=True), **THEORY)
+                name = LAW_NAMES[line[0].model.mixer]
+                axes.annotate(name, predicted[0], xytext=(2, -6), textcoords="offset points", fontsize=4, color="0.35")
         ends.sort(key=lambda end: end[0])
         for height, (_, x, label, colour) in zip(apart([end[0] for end in ends], 0.035), ends, strict=True):
             axes.annotate(label, (x, height), xytext=(5, 0), textcoords="offset points", fontsize=5, color=colour, va="center")
@@ -50,8 +53,16 @@ def accuracy_figure(points: Sequence[Point], *, title: str, note: str) -> Figure
         axes.set_ylim(0, 1.03)
         figure.supxlabel(f"answers to be held\n{note}", fontsize=6)
         axes.set_ylabel("accuracy")
-        axes.set_title(title, loc="left")
+        axes.set_title(_says(points), loc="left")
     return figure
+
+
+def _says(points: Sequence[Point]) -> str:
+    """The figure in a sentence: how many models answer the largest problem."""
+    most = max(point.task.stored for point in points)
+    largest = [point for point in points if point.task.stored == most]
+    solved = sum(point.accuracy.median >= SATURATED for point in largest)
+    return f"{solved} of {len(largest)} models answer {most:g} questions with accuracy {SATURATED:g} or more"
 
 
 def _guesses(axes: Axes, points: Sequence[Point]) -> None:

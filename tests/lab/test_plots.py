@@ -93,13 +93,14 @@ def test_labels_are_apart_and_below_the_top(heights: list[float]):
 def test_accuracy_is_drawn_with_its_controls_and_its_law():
     tasks = [MQAR(length=32, pairs=n, keys=8, values=8, order="shuffled") for n in (2, 4)]
     points = [point(task=task, mixer="sliding_window", window=4, accuracy=(0.3, 0.5)) for task in tasks]
-    axes = accuracy_figure(points, title="", note="").axes[0]
+    axes = accuracy_figure(points, note="").axes[0]
     curves = [list(line.get_ydata()) for line in axes.get_lines()]
     assert [0.4, 0.4] in curves
     assert [predicted_accuracy(task, points[0].model)[0] for task in tasks] in curves
     assert [1 / 8, 1 / 8] in curves
     assert [1 / 2, 1 / 4] in curves
-    assert {"chance", "values in context", "sliding_window"} == {text.get_text() for text in axes.texts}
+    assert {"chance", "values in context", "sliding_window", "window law"} == {text.get_text() for text in axes.texts}
+    assert axes.get_title(loc="left") == "0 of 1 models answer 4 questions with accuracy 0.95 or more"
 
 
 def test_the_tables_have_a_row_a_seed():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -289,3 +290,18 @@ def test_a_list_is_taken_for_the_pair_that_a_task_wants(gap: object) -> None:
     task: Task = single_run("ar", "attention", {"task.gap": gap}, 0).task
     assert isinstance(task, AR)
     assert task.gap == (gap if isinstance(gap, int) else (2, 5))
+
+
+def test_a_mixer_from_outside_whose_file_has_changed_makes_another_run(tmp_path, monkeypatch):
+    path = tmp_path / "changing.py"
+    path.write_text("from recall_lab.models.attention import Attention\nclass Mine(Attention):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "changing", raising=False)
+    run = single_run("mqar", "changing:Mine", {}, seed=0)
+    described, name = run.to_dict(), run.hash
+    assert Run.from_dict(described).hash == name
+    path.write_text(path.read_text() + "# changed\n")
+    assert replace(run).hash != name
+    with pytest.raises(InputError, match=r"^mixer 'changing:Mine': its file is not the one of this run: it has changed$"):
+        Run.from_dict(described)
+    assert "code" not in RUN.to_dict()["model"]

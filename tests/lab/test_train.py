@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from lab.tiny import TASK, tiny_model, tiny_run
 
 from recall_lab import train as training
+from recall_lab.errors import InputError
 from recall_lab.models import LanguageModel
 from recall_lab.run import Budget, Optimiser
 from recall_lab.tasks import IGNORE, MQAR, Batch, Stream
@@ -195,9 +196,9 @@ def test_the_test_stream_is_read_once_and_after_training(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(MQAR, "sample", spy)
     train(replace(tiny_run(seed=3), data_seed=7), lambda look: events.append(("look", look.step)))
-    assert events[0] == ("validation", 7, 0, 16)
+    assert events[:2] == [("train", 3, 0, 2), ("validation", 7, 0, 16)]
     assert events[-2:] == [("look", 8), ("test", 7, 0, 32)]
-    between = events[1:-1]
+    between = events[2:-1]
     assert {event[:2] for event in between if event[0] != "look"} == {("train", 3)}
 
 
@@ -332,8 +333,15 @@ def test_a_result_beyond_the_wall_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(training, "predict", lambda model, batch: batch.targets.astype(np.int64))  # the answers leak
     assert train(tiny_run(steps=1))["accuracy"] == 1
     monkeypatch.setattr(LanguageModel, "state_size", lambda model, length: 0)
+    monkeypatch.setattr(training, "broken_contract", lambda model, tokens: None)  # which would refuse this at once
     with pytest.raises(RuntimeError, match=r"bits certified by a state of 0 bits"):
         train(tiny_run(steps=1))
+
+
+def test_a_mixer_that_breaks_its_contract_is_refused_before_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LanguageModel, "state_size", lambda model, length: 1)
+    with pytest.raises(InputError, match=r"^mixer 'attention': state_size\(1\) gives the model 1 scalars of state, and `step` carries 40$"):
+        train(tiny_run())
 
 
 @pytest.mark.parametrize("steps", [1, 3])
