@@ -1,5 +1,6 @@
 """The figure the lab is for: certified bits against bits of state, between the laws of theory and the wall."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,9 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from ..capacity import SATURATED, Point
 from ..models import mixer_class, state_size
 from ..score import certified_at, wall_bits
-from ..theory import LAW_NAMES, predicted_accuracy
+from ..tasks import MQAR, Stream
+from ..theory import LAW_NAMES, mqar_construction, predicted_accuracy
+from ..theory.constructions.mqar import answered
 from .style import COLUMN, THEORY, Look, looks, style
 
 PANELS = 4
@@ -24,6 +27,14 @@ PANELS = 4
 
 KNOBS = tuple(sorted({round(2 ** (step / 4)) for step in range(0, 33)}))
 """settings of a mixer's state at which a law is drawn"""
+
+
+CONSTRUCTED = ("attention", "linear_attention")
+"""mixers that solve mqar exactly with weights set by hand (claim recall.mqar_construction)"""
+
+BUILT_SAMPLES = 64
+
+BY_HAND = "weights set by hand"
 
 
 class Curve(NamedTuple):
@@ -34,9 +45,19 @@ class Curve(NamedTuple):
     certified_bits: np.ndarray
 
 
+class Built(NamedTuple):
+    """Weights set by hand that solve a task."""
+
+    mixer: str
+    difficulty: str
+    state_bits: int
+    certified_bits: float
+    """of what they answer of BUILT_SAMPLES test samples"""
+
+
 def capacity_table(points: Sequence[Point]) -> pd.DataFrame:
-    """One row a seed: what the figure draws."""
-    return pd.DataFrame(
+    """One row a seed and one a construction, its seed empty: what the figure draws, laws apart."""
+    trained = pd.DataFrame(
         [
             {
                 "mixer": point.model.mixer,
@@ -53,6 +74,8 @@ def capacity_table(points: Sequence[Point]) -> pd.DataFrame:
             for seed, bits, accuracy in zip(point.seeds, point.certified.each, point.accuracy.each, strict=True)
         ]
     )
+    by_hand = pd.DataFrame([{**each._asdict(), "label": f"{each.mixer}, {BY_HAND}"} for each in built(points)])
+    return pd.concat([trained.astype({"seed": "Int64"}), by_hand], ignore_index=True)
 
 
 def capacity_figure(points: Sequence[Point], *, title: str, note: str) -> Figure:
@@ -62,8 +85,9 @@ def capacity_figure(points: Sequence[Point], *, title: str, note: str) -> Figure
     """
     points = [point for point in points if point.state_bits > 0]
     hardest = sorted({point.difficulty: point.task.answer_bits for point in points}.items(), key=lambda entry: entry[1])[-PANELS:]
-    left = 0.6 * min((point.state_bits for point in points), default=32)
-    right = 2.2 * max((point.state_bits for point in points), default=3200)
+    constructions = built(points)
+    states = [point.state_bits for point in points] + [each.state_bits for each in constructions]
+    left, right = 0.6 * min(states, default=32), 2.2 * max(states, default=3200)
     with style():
         figure, axes = plt.subplots(
             1, max(1, len(hardest)), figsize=(COLUMN * max(1.15, len(hardest)), COLUMN * 1.1), sharex=True, sharey=True, squeeze=False
@@ -75,6 +99,11 @@ def capacity_figure(points: Sequence[Point], *, title: str, note: str) -> Figure
             for mixer, look in looks([point.model.mixer for point in points]).items():
                 for point in (point for point in here if point.model.mixer == mixer):
                     _draw(panel, point, look)
+                for each in constructions:
+                    if (each.mixer, each.difficulty) == (mixer, difficulty):
+                        panel.plot(each.state_bits, each.certified_bits, "*", color=look.colour, markersize=7, markeredgewidth=0.3)
+            if constructions:
+                panel.plot([], [], "*", color="0.4", markersize=6, label=BY_HAND)
             panel.set_title(f"{difficulty}: {bits:.1f} bits are asked for", loc="left")
         axes[0, 0].set_ylabel("certified bits")
         named = {label: handle for panel in axes[0] for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
@@ -129,6 +158,20 @@ def _draw(axes: Axes, point: Point, look: Look) -> None:
     if point.accuracy.median >= SATURATED:
         arrow = {"arrowstyle": "->", "color": look.colour, "linewidth": 0.7}
         axes.annotate("", (x, 2.4 * middle), (x, 1.15 * middle), arrowprops=arrow)
+
+
+def built(points: Sequence[Point]) -> list[Built]:
+    """For every `mqar` drawn and each mixer of the sweep with a construction: its state and what it answers."""
+    tasks = {point.difficulty: point.task for point in points}
+    mixers = dict.fromkeys(point.model.mixer for point in points if point.model.mixer in CONSTRUCTED)
+    found = []
+    for mixer, (difficulty, task) in itertools.product(mixers, tasks.items()):
+        if isinstance(task, MQAR) and task.filler == "own":
+            fields: dict[str, Any] = {"feature_width": task.keys} if mixer == "linear_attention" else {}
+            model = mqar_construction(task, mixer, **fields)
+            accuracy = float(answered(model, task.sample(Stream(0, "test"), 0, BUILT_SAMPLES)).mean())
+            found.append(Built(mixer, difficulty, wall_bits(model.state_size(task.cut)), certified_at(task, accuracy)))
+    return found
 
 
 def law_curves(points: Sequence[Point]) -> Iterator[Curve]:

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgba
 
 from recall_lab.plots import accuracy_figure, capacity_figure, save
 from recall_lab.plots.accuracy import accuracy_table, apart
-from recall_lab.plots.capacity import capacity_table, law_curves
+from recall_lab.plots.capacity import built, capacity_table, law_curves
 from recall_lab.score import certified_at
 from recall_lab.tasks import MQAR
 from recall_lab.theory import predicted_accuracy
@@ -26,7 +26,7 @@ def _figures_are_closed():
 
 
 def drawn_at(figure, x: float) -> list:
-    return [line for line in figure.axes[0].get_lines() if line.get_xdata()[0] == x]
+    return [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) and line.get_xdata()[0] == x]
 
 
 def test_every_seed_is_a_dot_their_range_a_bar_and_their_median_the_marker():
@@ -61,7 +61,7 @@ def test_an_arrow_says_that_all_was_answered(accuracy: float, arrows: int):
 
 def test_a_model_without_state_is_left_to_the_table():
     figure = capacity_figure([point(), point(state_bits=0, mixer="sliding_window")], title="", note="")
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["attention"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["attention", "weights set by hand"]
     assert len(capacity_figure([point(state_bits=0)], title="", note="").axes) == 1
 
 
@@ -79,6 +79,19 @@ def test_a_law_is_drawn_at_the_states_of_its_own_mixer():
     accuracy, _ = predicted_accuracy(TASK, model)
     at = list(curve.state_bits).index(32 * (2 * 8 + 3 * 8))  # the matrix and three taps of the convolution
     assert curve.certified_bits[at] == pytest.approx(certified_at(TASK, accuracy))
+
+
+def test_weights_set_by_hand_stand_where_their_state_is_and_answer_everything():
+    points = [point(), point(mixer="linear_attention"), point(mixer="sliding_window"), point(task=MQAR(length=16, pairs=2, filler="blank"))]
+    width, cut = 2 * TASK.keys + TASK.values, TASK.cut
+    found = {each.mixer: each for each in built(points[:3])}
+    assert set(found) == {"attention", "linear_attention"}
+    assert found["attention"].state_bits == 32 * (2 * width * cut + width)
+    assert found["linear_attention"].state_bits == 32 * (TASK.keys + 1) * width
+    assert all(each.certified_bits == pytest.approx(TASK.answer_bits) for each in found.values())
+    assert not built(points[3:])
+    by_hand = capacity_table(points[:3]).query("seed.isna()")
+    assert list(by_hand["label"]) == ["attention, weights set by hand", "linear_attention, weights set by hand"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -105,7 +118,8 @@ def test_accuracy_is_drawn_with_its_controls_and_its_law():
 
 def test_the_tables_have_a_row_a_seed():
     points = [point(accuracy=(0.1, 0.2), bits=(1.0, 2.0), low=(0.0, 0.0)), point(accuracy=(0.3,))]
-    assert list(capacity_table(points)["certified_bits"]) == [1.0, 2.0, 1.0]
+    table = capacity_table(points)
+    assert list(table["certified_bits"][table["seed"].notna()]) == [1.0, 2.0, 1.0]
     assert list(accuracy_table(points)["accuracy"]) == [0.1, 0.2, 0.3]
 
 
