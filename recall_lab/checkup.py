@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .kernels import Backend
 
-EXTRAS = {
-    "triton": "GPU kernels",
-    "jupyterlab": "notebooks",
-    "jax": "NTK claims",
-    "neural-tangents": "NTK claims",
-    "ray": "sweeps on a cluster",
-}
+EXTRAS = {"triton": "GPU kernels", "jupyterlab": "notebooks"}
 """distributions that the lab can do without, and what for"""
 
 

@@ -31,7 +31,8 @@ class SweepSpec:
     """A grid: every task with every mixer, learning rate, budget and seed.
 
     A table is a grid over those of its fields that are lists, in the order written; several tables under one name (`[[task]]`) are
-    several grids, one after the other: so fields that belong together (length with pairs) are tied.
+    several grids, one after the other: so fields that belong together (length with pairs) are tied. A field that is a pair itself, as
+    `joint_recall` has them, is written as a list of pairs: `contexts = [[5, 16]]`.
     """
 
     about: str = ""
@@ -224,7 +225,7 @@ def adopt(folder: Path, spec: SweepSpec) -> Store:
         missing = [run for run in there if run.hash not in wanted]
         if missing:
             raise InputError(
-                f"{folder} holds another sweep: {len(missing)} of its {len(there)} runs are not in this one; choose another --out, or remove the folder"
+                f"{folder} goes on by recall-lab sweep {path} --out {folder}, since it holds another sweep: {len(missing)} of its {len(there)} runs are not in this one; choose another --out for this one"
             )
     store = Store(folder).open()
     text = spec.to_toml()

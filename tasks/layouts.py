@@ -49,6 +49,10 @@ def _through(columns: Int64[np.ndarray, "count columns"], array: np.ndarray) -> 
     return np.asarray(columns + array.shape[1] * np.arange(len(array))[:, None])
 
 
+STEEPEST = 16.0
+"""largest power of the slots' weights"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Packed:
     """Pairs in cells 0 .. 2 shown - 1, then slots of two cells; a question stands in the first cell of its slot.
@@ -74,8 +78,8 @@ class Packed:
     """whether a pair may be asked twice"""
 
     def __post_init__(self) -> None:
-        if not 0 < self.power < math.inf:
-            raise ValueError(f"power must be positive and finite, got {self.power}")
+        if not 0 < self.power <= STEEPEST:
+            raise ValueError(f"power must be positive and at most {STEEPEST:g} (beyond that weights leave the floats), got {self.power}")
         if self.queries < 1 or (self.queries > self.pairs and not self.repeat):
             raise ValueError(f"queries must lie in 1..pairs={self.pairs}, beyond it only if they repeat, got {self.queries}")
         if self.queries > self.space:
