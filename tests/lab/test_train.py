@@ -16,7 +16,7 @@ from lab.tiny import TASK, tiny_model, tiny_run
 from recall_lab import train as training
 from recall_lab.errors import InputError
 from recall_lab.models import LanguageModel
-from recall_lab.run import Budget, Optimiser
+from recall_lab.run import SCHEMA, Budget, Optimiser
 from recall_lab.tasks import IGNORE, MQAR, Batch, Stream
 from recall_lab.train import adamw, descent, initial_model, learning_rate_factor, loss_on, predict, snapshot, train, training_batches, work
 
@@ -347,3 +347,14 @@ def test_a_mixer_that_breaks_its_contract_is_refused_before_it_is_trained(monkey
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_pace_is_measured_on_the_steps_there_are(steps: int) -> None:
     assert 0 < training.seconds_per_step(replace(tiny_run(), budget=Budget(steps=steps, batch=8)), at_most=0.05) < 10
+
+
+@pytest.mark.parametrize(
+    ("mixer", "losses"),
+    [("attention", [3.3240, 3.0048, 3.0463, 2.9599]), ("linear_attention", [3.1867, 2.9813, 3.0981, 2.9640])],
+)
+def test_the_same_run_trains_as_it_did_when_its_schema_was_given(mixer: str, losses: list[float]) -> None:
+    """Where this fails on purpose (another initialisation, another schedule), raise `run.SCHEMA`: old rows are not those of today's runs."""
+    assert SCHEMA == 2
+    curve = train(tiny_run(model=tiny_model(mixer=mixer)))["curve"]
+    assert [loss for _, loss, _ in curve] == pytest.approx(losses, rel=1e-3)
