@@ -16,7 +16,8 @@ MIXERS: dict[str, str] = {
 def mixer_class(name: str) -> "type[Mixer]":
     """The class called `name` in MIXERS, or at the import path `package.module:Class`.
 
-    Raises KeyError for an unknown name, ImportError for a path that leads nowhere, TypeError if what is there is no Mixer with a `Config`.
+    Raises KeyError for an unknown name, ImportError for a path that leads nowhere, TypeError if what is there is no Mixer with a `Config`;
+    whatever importing the module raises comes through.
     """
     from .mixer import Mixer, MixerConfig
 
@@ -24,10 +25,10 @@ def mixer_class(name: str) -> "type[Mixer]":
     if ":" not in path:
         raise KeyError(name)
     module, _, attribute = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except AttributeError as error:
-        raise ImportError(f"module {module!r} has no {attribute!r}") from error
+    loaded = importlib.import_module(module)  # an error inside somebody's own file is theirs to read, not one of the path
+    if not hasattr(loaded, attribute):
+        raise ImportError(f"module {module!r} has no {attribute!r}")
+    found = getattr(loaded, attribute)
     if not (isinstance(found, type) and issubclass(found, Mixer)):
         raise TypeError(f"{path} is not a Mixer")
     if not (isinstance(getattr(found, "Config", None), type) and issubclass(found.Config, MixerConfig)):

@@ -12,34 +12,55 @@ from .store import Store
 from .sweep import held
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that a results folder says."""
 
     runs: Sequence[Run]
     done: Mapping[str, Mapping[str, Any]]
     """results by hash"""
+    failed: int
+    """runs whose last attempt failed"""
     points: Sequence[Point]
     capacities: Sequence[Capacity]
 
+    @property
+    def progress(self) -> str:
+        """How much of the sweep this is; empty if it is all of it."""
+        if len(self.done) == len(self.runs):
+            return ""
+        parts = [f"{len(self.done)} of {len(self.runs)} runs"]
+        if self.points:
+            fewest, most = (pick(len(point.seeds) for point in self.points) for pick in (min, max))
+            parts.append(("" if fewest == most else f"{fewest}–") + (f"{most} seed" if most == 1 else f"{most} seeds"))
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join(parts)
+
+    @property
+    def says(self) -> str:
+        """What the sweep shows, in one sentence that says first if it is not finished. There must be a point."""
+        return ": ".join(filter(None, [self.progress, sentence(self.points)]))
+
     def to_dict(self) -> dict[str, Any]:
-        """For programs: the same for the same finished runs, whoever ran them and when."""
+        """For programs: the same for the same finished and failed runs, whoever ran them and when."""
         return {
             "runs": len(self.runs),
             "done": len(self.done),
+            "failed": self.failed,
             "points": [point_row(point) for point in self.points],
             "capacities": [capacity_row(capacity) for capacity in self.capacities],
-            "says": sentence(self.points) if self.points else None,
+            "says": self.says if self.points else None,
         }
 
 
 def report(folder: Path) -> Report:
     """Reads a results folder. Raises InputError if it is none."""
-    runs = held(folder).runs()
-    rows = Store(folder).rows(run.hash for run in runs)
-    done = {name: row.result for name, row in rows.items()}
+    runs, store = held(folder).runs(), Store(folder)
+    done = {name: row.result for name, row in store.rows(run.hash for run in runs).items()}
+    failed = len(store.failures().keys() & {run.hash for run in runs})
     found = points(runs, done)
-    return Report(runs, done, found, capacities(found))
+    return Report(runs=runs, done=done, failed=failed, points=found, capacities=capacities(found))
 
 
 def sentence(found: Sequence[Point]) -> str:
@@ -64,7 +85,7 @@ def _solved(found: Sequence[Point]) -> list[str]:
     by_mixer: dict[str, list[Point]] = defaultdict(list)
     for point in found:
         by_mixer[point.model.mixer].append(point)
-    solved = [name for name, group in by_mixer.items() if all(point.accuracy.median >= SATURATED for point in group)]
+    solved = [name for name, group in by_mixer.items() if all(point.accuracy.low >= SATURATED for point in group)]
     if not solved:
         return []
     least = min(point.accuracy.low for name in solved for point in by_mixer[name])
@@ -101,7 +122,7 @@ COLUMNS = (
     "of asked",
     "of state",
     "learning rate",
-    "blind guess",
+    "best control",
     "chance",
 )
 

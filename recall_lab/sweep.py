@@ -46,6 +46,9 @@ class SweepSpec:
     data_seed: int = 0
 
     def __post_init__(self) -> None:
+        for seed in (*self.seeds, self.data_seed):
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seeds and data_seed must lie in 0..2^63-1, as every generator takes them, got {seed}")
         for name, entries in (("seeds", self.seeds), *((f"mixers.{mixer}", tables) for mixer, tables in self.mixers.items())):
             if not entries:
                 raise ValueError(f"{name} must not be empty: nothing would be run")

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from cyclopts import App, CycloptsError, Group, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
@@ -97,6 +98,7 @@ def main() -> None:
     # At once, for an exception comes out of a half imported torch as another one; while it trains, a sweep has its own way to end.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
+        check_environment()
         code = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, InputError) as error:
@@ -107,6 +109,16 @@ def main() -> None:
     except OSError as error:  # with a name: a path that the user gave; without: a disk that is full
         code = complain(f"{error.filename}: {error.strerror}") if error.filename else complain(error.strerror or str(error), code=1)
     sys.exit(code)
+
+
+def check_environment() -> None:
+    """Raises InputError where a variable that the lab reads cannot be used."""
+    if asked := os.environ.get("RECALL_LAB_BACKEND"):
+        from ..kernels import Backend  # takes seconds, so only where there is something to check
+
+        known = get_args(Backend)
+        if asked not in known:
+            raise InputError(f"RECALL_LAB_BACKEND: {unknown('backend', asked, known)}")
 
 
 def warn(message: Warning | str, *_where: object, **_how: object) -> None:

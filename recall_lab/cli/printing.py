@@ -13,7 +13,12 @@ def say(line: str) -> None:
 
 def print_json(content: Any) -> None:
     """For programs."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(to_json(content))
+
+
+def to_json(content: Any) -> str:
+    """As `print_json` prints it."""
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -28,8 +33,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else 200, highlight=False).print(table)
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        console.width = max(1, console.measure(table, options=console.options.update(max_width=sys.maxsize)).maximum)
+    console.print(table)
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """`recall-lab sweep`: a grid of runs to a results folder."""
 
+import math
 import os
 import time
 from functools import cache
@@ -7,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .options import Count, Flag, Json, Texts
-from .printing import duration, print_json, print_table, say
+from .printing import duration, print_json, print_table, say, to_json
 
 if TYPE_CHECKING:
     from ..engine import Event
-    from ..run import Run
+    from ..run import Budget, Run
+    from ..sweep import SweepSpec
+
+DRAWN = "report.json"
+"""in a results folder: the report that its figures show"""
 
 
 def sweep(
@@ -48,15 +53,13 @@ def sweep(
     folder = out or Path("results") / Path(name).stem
     workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
     if dry_run:
-        return _dry_run(spec, folder, workers, json)
+        return _dry_run(spec, folder, workers, limit, json)
     progress = Progress(len(spec.runs()), quiet)
     outcome = library.sweep(spec, folder, workers=workers, limit=limit, on_event=progress)
     if outcome.interrupted:
         say(f"interrupted; what finished is kept in {folder}: the same command goes on from there")
         return 130
-    if not outcome.finished and not outcome.failed:
-        say(f"nothing left to do: all {outcome.skipped} runs are in {folder}")
-    return _conclude(folder, bool(outcome.finished), json) or (1 if outcome.failed else 0)
+    return _conclude(folder, json, worked=bool(outcome.finished or outcome.failed)) or (1 if outcome.failed else 0)
 
 
 class Progress:
@@ -98,45 +101,64 @@ def describe(run: "Any") -> str:
     )
 
 
-def _conclude(folder: Path, changed: bool, json: bool) -> int:
-    """The table, the figures (drawn again if there is anything new) and the sentence."""
+def _conclude(folder: Path, json: bool, *, worked: bool) -> int:
+    """The table, the figures (drawn again if they show anything else than the table) and the sentence."""
     from ..plots import FIGURE, draw_all
     from ..report import report
+    from ..store import Store
     from .table import table
 
     found = report(folder)
+    if not worked and not found.progress:
+        say(f"nothing left to do: all {len(found.runs)} runs are in {folder}")
     if not found.points:
         return 1
-    if changed or not (folder / FIGURE).exists():
+    # Held against what is there, not against what this call did: the call that trained the last run may have died before it drew.
+    now, drawn = to_json(found.to_dict()), folder / DRAWN
+    if not (folder / FIGURE).exists() or not drawn.exists() or drawn.read_bytes() != now.encode():
         draw_all(found, folder, f"recall-lab plot {folder}")
+        Store(folder).write_text(DRAWN, now)
     table(folder, json=json)
     say(f"figure: {folder / FIGURE}")
     return 0
 
 
-def _dry_run(spec: Any, folder: Path, workers: int, json: bool) -> int:
-    """What would run: the runs left, the state of every model, and a time from two seconds of training scaled by cost."""
+def _done(folder: Path, spec: "SweepSpec") -> set[str]:
+    """Hashes of the spec's runs that the folder holds. Raises InputError if it holds another sweep."""
     from ..store import Store
+    from ..sweep import SPEC_FILE, adopt, held
 
-    runs = spec.runs()
-    done = Store(folder).rows(run.hash for run in runs) if folder.exists() else {}
+    hashes = {run.hash for run in spec.runs()}
+    if not folder.exists():
+        return set()
+    if (folder / SPEC_FILE).exists() and not hashes.issuperset(run.hash for run in held(folder).runs()):
+        adopt(folder, spec)  # refuses, in the words of the sweep itself and before it touches anything
+    return set(Store(folder).rows(hashes))
+
+
+def _dry_run(spec: "SweepSpec", folder: Path, workers: int, limit: int | None, json: bool) -> int:
+    """What would run: the runs left, the state of every model, and a time from two seconds of training scaled by cost."""
+    runs, done = spec.runs(), _done(folder, spec)
     left = [run for run in runs if run.hash not in done]
-    seconds = estimate(left) / workers
+    now = left[:limit]
+    seconds = estimate(now) / max(1, min(workers, len(now)))
     models = {(run.model.mixer, str(dict(run.model.fields)), run.task.cut): run for run in runs}
     if json:
         states = [
             {"mixer": run.model.mixer, "fields": dict(run.model.fields), "cut": run.task.cut, "state_size": _state_size(run)}
             for run in models.values()
         ]
-        print_json({"runs": len(runs), "done": len(done), "left": len(left), "seconds": round(seconds, 1), "states": states})
+        counts = {"runs": len(runs), "done": len(done), "left": len(left), "now": len(now)}
+        print_json({**counts, "seconds": round(seconds, 1), "states": states})
         return 0
     rows = [
         (describe(run).rpartition(" rate")[0], str(run.task.cut), str(_state_size(run)), str(32 * _state_size(run)))
         for run in models.values()
     ]
     print_table(("model", "tokens before the first question", "state size", "state bits"), rows)
+    which = f", {len(now)} of them now" if len(now) < len(left) else ""
     print(
-        f"{len(runs)} runs, {len(done)} done, {len(left)} left: at most about {duration(seconds)} on {workers} workers (early stops not counted)"
+        f"{len(runs)} runs, {len(done)} done, {len(left)} left{which}: about {duration(seconds)} on {workers} workers (early stops not counted)"
     )
     return 0
 
@@ -148,7 +170,7 @@ def _state_size(run: "Run") -> int:
 
 
 def estimate(runs: "list[Run]") -> float:
-    """Seconds on one core: the step of one run of each mixer is timed, two seconds in all, and scaled by cost."""
+    """Seconds on one core, no run stopping early: the step of one run of each mixer is timed, two seconds in all, and scaled by cost."""
     from ..models import model_cost
     from ..train import seconds_per_step
 
@@ -169,5 +191,14 @@ def estimate(runs: "list[Run]") -> float:
     for group in by_mixer.values():
         sample = sorted(group, key=flops)[len(group) // 2]
         pace = seconds_per_step(sample, 2.0 / len(by_mixer)) / flops(sample)
-        total += sum(pace * flops(run) * run.budget.steps for run in group)
+        total += sum(pace * flops(run) * steps_worth(run.budget) for run in group)
     return total
+
+
+def steps_worth(budget: "Budget") -> float:
+    """What a run costs in training steps: those it makes, and every look at validation and the test, whose samples go forward only.
+
+    A forward pass is a third of a step, since the backward pass is two of them.
+    """
+    looks = 1 + math.ceil(budget.steps / budget.check_every)  # the first is before the first step
+    return budget.steps + (looks * budget.validation + budget.test) / (3 * budget.batch)

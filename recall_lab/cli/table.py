@@ -2,8 +2,9 @@
 
 import csv
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import InputError
 from .options import Json
@@ -21,7 +22,7 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
 
     """
     from ..capacity import capacity_row, point_row
-    from ..report import COLUMNS, markdown, percent, report, sentence, table_rows
+    from ..report import COLUMNS, markdown, percent, report, table_rows
 
     found = report(folder)
     if json or format == "json":
@@ -30,11 +31,13 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
     if not found.points:
         raise InputError(f"{folder} has no finished run yet")
     if format == "csv":
-        rows = [point_row(point) for point in found.points]
-        writer = csv.DictWriter(sys.stdout, rows[0])
+        rows = [flat(point_row(point)) for point in found.points]
+        writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
         return 0
+    if found.progress:
+        print(found.progress + ("\n" if format == "md" else ""))
     if format == "md":
         print(markdown(COLUMNS, table_rows(found.points)))
     else:
@@ -52,8 +55,16 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
     ]
     columns = ("mixer", "capacity [bits]", "state bits", "of state", "answers held at accuracy 0.9")
     if format == "md":
-        print("\n" + markdown(columns, rows_text) + "\n\n" + sentence(found.points))
+        print("\n" + markdown(columns, rows_text) + "\n\n" + found.says)
     else:
         print_table(columns, rows_text)
-        print(sentence(found.points))
+        print(found.says)
     return 0
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a": {"b": 1}, "c": 2} -> {"a.b": 1, "c": 2}: a cell holds one thing."""
+    cells: dict[str, Any] = {}
+    for name, entry in row.items():
+        cells |= {f"{name}.{key}": value for key, value in entry.items()} if isinstance(entry, Mapping) else {name: entry}
+    return cells

@@ -20,13 +20,11 @@ def draw_all(found: "Report", folder: Path, command: str) -> list[Path]:
     """Draws and saves the figures of a sweep; `command` is what draws them again. Returns the files."""
     import matplotlib.pyplot as plt
 
-    from ..report import sentence
-
     folder.mkdir(parents=True, exist_ok=True)
     seeds = max(len(point.seeds) for point in found.points)
     names = sorted({point.task.name for point in found.points})
     note = f"{command} · {', '.join(names)} · {seeds} seeds"
-    capacity = capacity_figure(found.points, title=sentence(found.points), note=f"{note}: dots, range, median")
+    capacity = capacity_figure(found.points, title=found.says, note=f"{note}: dots, range, median")
     accuracy = accuracy_figure(found.points, note=f"{note}: range as a band, median")
     paths = [
         *save(capacity, capacity_table(found.points), folder / FIGURE),

@@ -21,6 +21,7 @@ FILES = {
     "two_seeds.toml": "seeds = 1\n" + TINY,
     "no_runs.toml": TINY.replace("pairs = [2, 3]", "pairs = []"),
     "no_table.toml": TINY.replace("[mixers.attention]\nwidth = 8", "[mixers]\nattention = 8"),
+    "clumsy.py": "import os\nos.nothing_of_this_name\n",
     "file": "",
 }
 BYTES = {"binary.toml": bytes(range(256)), "latin.toml": TINY.encode() + "# café".encode("latin-1")}
@@ -205,7 +206,38 @@ def test_a_folder_in_which_no_run_is_finished(verb: str, held: Path) -> None:
 
 def test_a_folder_of_another_sweep(held: Path) -> None:
     found = call("sweep", "tiny.toml", "--out", "held", "--set", "budget.steps=5", cwd=held)
-    assert refused(found).startswith("held holds another sweep: 8 of its 8 runs are not in this one; choose another --out, or remove")
+    assert refused(found) == (
+        "held goes on by recall-lab sweep held/spec.toml --out held, since it holds another sweep: "
+        "8 of its 8 runs are not in this one; choose another --out for this one"
+    )
+    (held / "held" / "runs").rmdir()  # so that anything done to the folder would show
+    before = sorted((held / "held").iterdir())
+    dry = call("sweep", "tiny.toml", "--out", "held", "--set", "budget.steps=5", "--dry-run", cwd=held)
+    assert refused(dry) == refused(found)
+    assert sorted((held / "held").iterdir()) == before
+
+
+def test_the_command_that_a_refusal_names_goes_on_with_what_the_folder_holds(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_BEGUN", os.devnull)
+    monkeypatch.setenv("STUB_SECONDS", "0")
+    line = refused(call("sweep", "tiny.toml", "--out", "held", "--set", "budget.steps=5", cwd=held))
+    _, *arguments = line.partition(" goes on by ")[2].partition(", since ")[0].split()
+    with without_training():
+        assert call(*arguments, "--workers", 1, cwd=held).code == 0
+    assert len(Store(held / "held").rows()) == 8
+
+
+def test_a_variable_that_names_no_backend(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECALL_LAB_BACKEND", "egaer")
+    said = "RECALL_LAB_BACKEND: no backend is called 'egaer'; did you mean 'eager'? (known: eager, reference, triton)"
+    assert refused(call("train", cwd=desk)) == said
+    monkeypatch.setenv("RECALL_LAB_BACKEND", "eager")
+    assert call("ls", "tasks", cwd=desk).code == 0
+
+
+def test_an_error_inside_ones_own_file_is_not_taken_for_a_wrong_path_to_it(desk: Path) -> None:
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        call("train", "--mixer", "clumsy:MyMixer", cwd=desk)
 
 
 def test_a_folder_whose_sweep_is_damaged(held: Path) -> None:

@@ -4,17 +4,28 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lab.one_more_claim import CLAIM
 from lab.stub_training import without_training
-from lab.terminal import TINY, call, end, start, until
+from lab.terminal import TINY, Ended, call, end, start, until
+from lab.tiny import tiny_run
 
+from recall_lab import sweep as library
+from recall_lab import train as training
 from recall_lab.cli import EPILOGUE, VERBS, app
+from recall_lab.cli.sweep import steps_worth
+from recall_lab.models import LanguageModel, mixer_class
+from recall_lab.report import Report
+from recall_lab.run import mixer_config_from
+from recall_lab.sweep import held
+from recall_lab.tasks import MQAR, Batch, Stream
 from recall_lab.theory import CLAIMS
 
 HEAVY = ("torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "pyarrow", "jax", "triton", "beartype")
@@ -131,12 +142,109 @@ def test_export_writes_a_row_for_every_finished_run(measured: Path) -> None:
 def test_a_dry_run_says_what_would_run_and_leaves_nothing_behind(tiny: Path) -> None:
     found = call("sweep", "tiny.toml", "--dry-run", "--workers", 2, cwd=tiny)
     assert found.code == 0
-    assert "8 runs, 0 done, 8 left: at most about" in found.out
+    assert "8 runs, 0 done, 8 left: about " in found.out
     assert sorted(path.name for path in tiny.iterdir()) == ["tiny.toml"]
 
 
+def test_a_dry_run_counts_what_is_done_and_no_more_runs_than_the_limit(measured: Path) -> None:
+    for path in sorted((measured / "out" / "runs").glob("*.json"))[:3]:
+        path.unlink()
+    dry = ("sweep", "tiny.toml", "--out", "out", "--dry-run")
+    assert "8 runs, 5 done, 3 left: about " in call(*dry, "--limit", 3, cwd=measured).out
+    assert "8 runs, 5 done, 3 left, 1 of them now: about " in call(*dry, "--limit", 1, cwd=measured).out
+    counted = json.loads(call(*dry, "--limit", 1, "--json", cwd=measured).out)
+    assert [counted[name] for name in ("runs", "done", "left", "now")] == [8, 5, 3, 1]
+    assert "12 runs, 5 done, 7 left: about " in call(*dry, "--set", "seeds=3", cwd=measured).out
+    assert held(measured / "out").seeds == (0, 1)
+
+
+def test_the_estimate_counts_every_sample_that_is_only_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def predict(model: LanguageModel, batch: Batch) -> np.ndarray:
+        read.append(len(batch.tokens))
+        return original(model, batch)
+
+    read: list[int] = []
+    original = training.predict
+    monkeypatch.setattr(training, "predict", predict)
+    run = tiny_run(steps=7)
+    training.train(run)
+    assert steps_worth(run.budget) == 7 + sum(read) / (3 * run.budget.batch)
+
+
+def test_a_table_as_csv_has_one_number_or_word_in_a_cell(measured: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(call("table", "out", "--format", "csv", cwd=measured).out)))
+    points = json.loads(call("table", "out", "--json", cwd=measured).out)["points"]
+    assert not any("{" in cell for row in rows for cell in row.values())
+    for name in ("controls", "validation_by_learning_rate"):
+        cells = [{key.removeprefix(f"{name}."): float(cell) for key, cell in row.items() if key.startswith(f"{name}.")} for row in rows]
+        assert cells == [point[name] for point in points]
+
+
+def test_a_table_of_some_of_the_runs_says_so_first(measured: Path) -> None:
+    next((measured / "out" / "runs").glob("*.json")).unlink()
+    for format in ("text", "md"):
+        lines = call("table", "out", "--format", format, cwd=measured).out.splitlines()
+        assert lines[0] == "7 of 8 runs, 1–2 seeds"
+        assert lines[-1].startswith("7 of 8 runs, 1–2 seeds: ")
+    assert json.loads(call("table", "out", "--json", cwd=measured).out)["says"].startswith("7 of 8 runs, 1–2 seeds: ")
+
+
+def test_figures_are_drawn_again_only_when_the_table_is_another_one_whichever_call_changed_it(measured: Path) -> None:
+    def draw(_found: Report, folder: Path, _command: str) -> None:
+        drawn.append(folder)
+        (folder / "capacity.png").touch()
+
+    def sweep(*options: object) -> Ended:
+        return call("sweep", "tiny.toml", "--out", "out", "--workers", 1, *options, cwd=measured)
+
+    drawn: list[Path] = []
+    with without_training():
+        sys.modules["recall_lab.plots"].draw_all.side_effect = draw  # type: ignore[attr-defined]
+        sweep()
+        assert "nothing left to do: all 8 runs are in out" in sweep("--limit", 1).err
+        assert len(drawn) == 1
+        library.sweep(library.load(str(measured / "tiny.toml"), ["seeds=3"]), measured / "out")  # what a call killed before it draws leaves
+        assert "nothing left to do: all 12 runs are in out" in sweep("--set", "seeds=3").err
+        assert len(drawn) == 2
+
+
+def test_every_name_that_ls_lists_can_be_shown_as_each_kind_that_has_it(tmp_path: Path) -> None:
+    for kind, names in json.loads(call("ls", "--json", cwd=tmp_path).out).items():
+        for name in names:
+            said = call("show", name, cwd=tmp_path)
+            assert said.code == 0, said.err
+            assert any(re.match(rf"{kind.removesuffix('s')}: {re.escape(name)}\b", line) for line in said.out.splitlines()), (kind, name)
+
+
+def test_a_name_of_several_kinds_is_a_list_for_programs_and_settings_go_to_the_mixer(tmp_path: Path) -> None:
+    found = call("show", "linear_attention", "--set", "feature_width=3", "--json", cwd=tmp_path)
+    mixer, kernel = json.loads(found.out)
+    assert mixer["fields"]["feature_width"] == 3
+    assert kernel["kernel"].startswith("linear_attention(")
+
+
+def test_show_gives_programs_the_oracles_answers_and_the_cost_as_records(tmp_path: Path) -> None:
+    task = MQAR(length=16, pairs=2)
+    shown = json.loads(call("show", "mqar", "--set", "length=16", "--set", "pairs=2", "--json", cwd=tmp_path).out)
+    tokens = task.sample(Stream(0, "train"), 0, 1).tokens[0]
+    assert [tokens[row["position"]] for row in shown["oracle"]] == [int(row["asked"].removeprefix("k")) for row in shown["oracle"]]
+    assert all(f"{row['asked']} {row['answer']}" in shown["sample"] for row in shown["oracle"])
+    assert len(shown["oracle"]) == 2
+    cost = json.loads(call("show", "sliding_window", "--set", "window=4", "--json", cwd=tmp_path).out)["cost"]
+    mixer = mixer_class("sliding_window")(mixer_config_from("sliding_window", {"window": 4}))
+    expected = [(row["length"], mixer.state_size(row["length"]), *mixer.cost(row["length"])) for row in cost]
+    assert [tuple(row.values()) for row in cost] == expected
+
+
+def test_ls_into_a_pipe_is_a_line_each(tmp_path: Path) -> None:
+    lines = call("ls", cwd=tmp_path).out.splitlines()
+    for kind, names in json.loads(call("ls", "--json", cwd=tmp_path).out).items():
+        for name, what in names.items():
+            assert any(line.split(maxsplit=2) == [kind.removesuffix("s"), name, what] for line in map(str.rstrip, lines)), name
+
+
 def test_show_draws_every_kind_of_thing(tmp_path: Path) -> None:
-    assert "oracle's answer" in call("show", "mqar", "--set", "length=16", cwd=tmp_path).out
+    assert "oracle" in call("show", "mqar", "--set", "length=16", cwd=tmp_path).out
     assert "state size" in call("show", "sliding_window", cwd=tmp_path).out
     assert "standing" in call("show", "recall.wall", cwd=tmp_path).out
     assert "runs: " in call("show", "demo", cwd=tmp_path).out
@@ -178,9 +286,3 @@ def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
     )
     os.close(writer)
     assert (found.returncode, found.stderr) == (1, b"")
-
-
-@pytest.mark.slow
-def test_every_shipped_sweep_is_a_list_of_runs(tmp_path: Path) -> None:
-    for name in json.loads(call("ls", "sweeps", "--json", cwd=tmp_path).out)["sweeps"]:
-        assert json.loads(call("show", name, "--json", cwd=tmp_path).out)["runs"] > 0

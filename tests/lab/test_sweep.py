@@ -355,3 +355,9 @@ def test_a_sweep_is_limited_to_so_many_of_the_runs_that_are_missing(tmp_path: Pa
     sweeping.sweep(four, tmp_path, limit=2)
     sweeping.sweep(four, tmp_path, limit=9)
     assert taken == [runs, [runs[0], runs[2]], [runs[0], *runs[2:]]]
+
+
+@pytest.mark.parametrize("text", ["seeds = [-1]", "seeds = [99999999999999999999]", "data_seed = -1"])
+def test_a_seed_that_no_generator_takes_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"seeds and data_seed must lie in 0\.\.2\^63-1"):
+        parse(text + "\n[task]\nname = 'mqar'\n[mixers.attention]\n", "mine")
