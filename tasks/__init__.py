@@ -1,4 +1,4 @@
-"""Recall problems: generators, oracles, controls and what the answers are worth in bits. NumPy (and SciPy) only.
+"""Recall problems: generators, oracles, controls and what the answers are worth in bits. NumPy, SciPy and jaxtyping, no torch.
 
 Every module in this folder that defines a `Task` with a `name` is found by itself: adding a task is adding a file.
 """
@@ -16,6 +16,7 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 from .ar import AR  # noqa: E402
+from .bigram import Bigram  # noqa: E402
 from .induction import Induction  # noqa: E402
 from .joint_recall import JointRecall  # noqa: E402
 from .mqar import MQAR  # noqa: E402
@@ -28,6 +29,7 @@ __all__ = [
     "MQAR",
     "TASKS",
     "Batch",
+    "Bigram",
     "Induction",
     "JointRecall",
     "MQARUpdate",

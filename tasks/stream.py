@@ -6,6 +6,7 @@ Philox 4x64 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") 
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -32,8 +33,8 @@ class Stream:
 
 
 def canonical_json(content: Mapping[str, Any]) -> str:
-    """The one text of a mapping: keys sorted, no spaces, so that equal contents have equal hashes."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The one text of a mapping: keys sorted, no spaces, NumPy's whole numbers as Python's, so that equal contents have equal hashes."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, default=operator.index)
 
 
 def philox_words(identity: Mapping[str, Any], start: int, count: int, per_sample: int) -> UInt64[np.ndarray, "count words"]:

@@ -50,3 +50,9 @@ def test_an_unknown_split_is_refused() -> None:
     object.__setattr__(stream, "split", "dev")  # past the type checks of the test run, as a user without them would get it
     with pytest.raises(ValueError, match="split must be one of train, validation, test, got 'dev'"):
         stream.__post_init__()
+
+
+def test_whole_numbers_of_numpy_name_the_stream_that_those_of_python_name() -> None:
+    assert canonical_json({"pairs": np.int64(2)}) == canonical_json({"pairs": 2})
+    with pytest.raises(TypeError):
+        canonical_json({"pairs": object()})
