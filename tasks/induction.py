@@ -39,8 +39,11 @@ class LastTokenAsks(Task):
     def solve(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
         """Targets by a search through the tokens before the last.
 
-        Raises ValueError where the last token may not ask, was not shown exactly once with a token after it, or has no value after it.
+        Raises ValueError for tokens of another length, and where the last token may not ask, was not shown exactly once with a token after it,
+        or has no value after it.
         """
+        if tokens.shape[1] != self.length:
+            raise ValueError(f"tokens must have length={self.length} columns, got {tokens.shape[1]}")
         targets = np.full(tokens.shape, IGNORE, np.int32)
         for row, answers in zip(tokens.tolist(), targets, strict=True):
             *shown, asked = row

@@ -168,13 +168,18 @@ class JointRecall(Task):
     def solve(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
         """Targets by a dictionary of what the first half shows; what follows a question is not read, so it may have been changed.
 
-        Raises ValueError where a key stands in no context, an entry is shown twice, or what is asked is not each entry once.
+        Raises ValueError for tokens of another length, and where a key stands in no context, an entry is shown twice, what is asked is not each
+        entry once, or anything but PAD follows PAD.
         """
+        if tokens.shape[1] != self.length:
+            raise ValueError(f"tokens must have length={self.length} columns, got {tokens.shape[1]}")
         targets = np.full(tokens.shape, IGNORE, np.int32)
         for row, answers in zip(tokens.tolist(), targets, strict=True):
             if row[0] != BOS or row.count(SEP) != 1:
                 raise ValueError(f"a sample must begin with BOS ({BOS}) and hold one SEP ({SEP}), got {row}")
             middle, end = row.index(SEP), row.index(PAD) if PAD in row else len(row)
+            if row[end:] != [PAD] * (self.length - end):
+                raise ValueError(f"only PAD ({PAD}) may follow PAD, got {row[end:]}")
             shown: dict[tuple[int, int], int] = {}
             for position, entry in self._entries(row, 1, middle):
                 if entry in shown:

@@ -125,8 +125,11 @@ class SelectiveCopy(Task):
     def solve(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
         """Targets by a list of the values seen before the copy token.
 
-        Raises ValueError without exactly one copy token, or where it is not followed by one blank for each value seen.
+        Raises ValueError for tokens of another length, without exactly one copy token, or where it is not followed by one blank for each value
+        seen.
         """
+        if tokens.shape[1] != self.length:
+            raise ValueError(f"tokens must have length={self.length} columns, got {tokens.shape[1]}")
         targets = np.full(tokens.shape, IGNORE, np.int32)
         for row, answers in zip(tokens.tolist(), targets, strict=True):
             if row.count(self.copy) != 1:

@@ -1,4 +1,9 @@
-"""sum_i H(V_i | guess_i) <= n (h2(e) + e log2(v-1)), so b >= certified bits: no memory certifies more than it stores.
+"""b >= H - n (h2(e) + e log2(v-1)) for a memory of b bits with mean error e: no memory certifies more than it stores.
+
+**Proof.** Let M be the memory, V_1 .. V_n the answers of joint entropy H, and e_i the error of what is answered to question i, a function of M
+(and of coins that are independent of the answers). Then b >= I(V; M) >= H - sum_i H(V_i | M), as conditional entropies add up to no less than
+the joint one; H(V_i | M) <= phi(e_i), phi(e) = h2(e) + e log2(v-1), by Fano's inequality; and sum_i phi(e_i) <= n phi(e), since phi is concave
+and e is the mean of the e_i. []
 
 Here the inequality is attacked with memories whose content is known to the bit: m of the n answers are kept whole, and the others are
 guessed as well as they can be. It is met with equality where nothing or everything is kept.
@@ -74,9 +79,9 @@ WALL = Claim(
         "and exactly as much at m = 0 and m = n."
     ),
     source=(
-        "Fano's inequality (Cover & Thomas, Elements of Information Theory, 2nd ed., thm 2.10.1) for each answer, and Jensen's; for "
-        "independent answers it is rate distortion under Hamming distance (ibid., ch. 10)"
+        "new; builds on Fano's inequality (Cover & Thomas, Elements of Information Theory, 2nd ed., thm 2.10.1) for each answer; for "
+        "independent uniform answers the bound is rate distortion under Hamming distance (ibid., ch. 10)"
     ),
-    standing="proved in the source",
+    standing="new",
     check=_check,
 )

@@ -2,12 +2,13 @@
 
 Where `mqar` is packed, pair i shows its value in cell 2i + 1 and slot s asks in cell 2K + 2s, so D = 2K + 2s - 2i - 1 with probability
 P(i, s) / Q: P(i, s) that pair i is asked in slot s (`Packed.law`, which is `slot_law` for Q = K), Q the number of questions. A window of w
-positions sees D <= w - 1, and behind a causal convolution of c taps R = w - 1 + max(c - 2, 0): the last position in the window still
-carries a key and its value from c - 1 and c - 2 positions back. What is not seen is guessed, with accuracy g between 1/v (0 for the
-weights of `constructions/mqar.py`, which answer nothing they do not see) and the best guess among the values that are seen.
+positions sees D <= w - 1, and behind a causal convolution of c >= 2 taps R = w + c - 3: the last position in the window still carries a key
+and its value from c - 1 and c - 2 positions back. What is not seen is guessed, with accuracy g between 1/v (0 for the weights of
+`constructions/mqar.py`, which answer nothing they do not see) and the best guess among the values that are seen.
 
-This is one hop. L layers may relay: their receptive field is L (w-1) + L (c-1), and what is recalled between the two is a result about
-training, not an error of the law.
+This is one hop, and without a convolution (c = 1) there is none: no position carries a key with its value, so that a single layer cannot tell
+which value a key has, however near. L layers may relay: their receptive field is L (w-1) + L (c-1), and what is recalled between the two is a
+result about training, not an error of the law.
 """
 
 import numpy as np
@@ -18,9 +19,14 @@ from .claim import Claim, Evidence, Scale
 from .constructions.mqar import answered, mqar_construction
 
 
-def window_reach(window: int, short_conv: int = 1) -> int:
-    """R = w - 1 + max(c - 2, 0): the largest distance of a value that a window of w positions sees behind c taps."""
-    return window - 1 + max(short_conv - 2, 0)
+def window_reach(window: int, short_conv: int) -> int:
+    """R = w + c - 3: the largest distance of a value that a window of w positions sees together with its key behind c taps.
+
+    Raises ValueError for c < 2, where no position carries both.
+    """
+    if short_conv < 2:
+        raise ValueError(f"short_conv must be at least 2 (one tap for a value, one for the key before it), got {short_conv}")
+    return window + short_conv - 3
 
 
 def window_accuracy(task: MQAR, reach: int, *, guess: int | float = 0.0) -> float:
@@ -69,9 +75,8 @@ def _check(scale: Scale, seed: int) -> Evidence:
 WINDOW = Claim(
     name="recall.window",
     statement=(
-        "One hop through a window of w positions behind a causal convolution of c taps recalls a fraction P(D <= R) of packed mqar, "
-        "R = w - 1 + max(c - 2, 0), D the distance from a query to its value: exactly the questions whose value it sees; it guesses the "
-        "others."
+        "One hop through a window of w positions behind a causal convolution of c >= 2 taps recalls a fraction P(D <= R) of packed mqar, "
+        "R = w + c - 3, D the distance from a query to its value: exactly the questions whose value it sees; it guesses the others."
     ),
     source="new; the law of slots is that of zoology's mqar (arXiv:2312.04927), the window that of arXiv:2004.05150, sec. 3.1",
     standing="new",

@@ -24,7 +24,7 @@ def window_figure(points: Sequence[Point], *, title: str) -> Figure:
     laws = [predicted_accuracy(first.task, replace(first.model, fields={**first.model.fields, "window": int(w)})) for w in windows]
     known = [law for law in laws if law is not None]
     if len(known) < len(laws):
-        raise ValueError(f"the task must have a law of distances, got {first.task}")
+        raise ValueError(f"task and model must have a law of distances, got {first.task} and {first.model}")
     low, high = np.array(known).T
     look = LOOKS["sliding_window"]
     with style():

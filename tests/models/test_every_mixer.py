@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from recall_lab.models import MIXERS, Mixer, count_scalars, mixer_class
+from recall_lab.models import MIXERS, Mixer, ProjectedMixer, count_scalars, mixer_class
 
 CONFIGS = {
     "attention": [{}, {"positions": "rotary"}, {"heads": 2, "positions": "rotary"}],
@@ -28,6 +28,9 @@ CASES = [
     for name in CONFIGS
     for fields in CONFIGS[name]
 ]
+PROJECTED = [case for case in CASES if issubclass(mixer_class(case.values[0]), ProjectedMixer)]
+"""mixers of queries, keys and values: what they promise beyond the contract"""
+
 WIDTH = 8
 LENGTHS = st.sampled_from([1, 2, 5, 7, 16])
 
@@ -74,9 +77,10 @@ def test_state_size_counts_the_scalars_that_step_carries(name, fields, length):
 def test_the_mixing_matrix_applied_to_the_values_is_the_output(name, fields, length):
     mixer, x = make(name, fields), inputs(length)
     matrix = mixer.mixing_matrix(x)
-    assert matrix.shape == (2, mixer.config.heads, length, length)
+    values = mixer.values(x)
+    assert matrix.shape == (*values.shape[:2], length, length)
     assert (matrix.triu(1) == 0).all()
-    torch.testing.assert_close(mixer.output(matrix @ mixer.values(x), x), mixer(x), atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(mixer.output(matrix @ values, x), mixer(x), atol=1e-11, rtol=1e-11)
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)
@@ -100,7 +104,27 @@ def test_samples_of_a_batch_do_not_see_each_other(name, fields):
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)
-def test_the_mixing_matrix_is_differentiable_in_every_weight_it_depends_on(name, fields):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_outputs_have_the_dtype_of_the_weights(name, fields, dtype):
+    mixer, x = make(name, fields).to(dtype), inputs(5).to(dtype)
+    assert mixer(x).dtype == decode(mixer, x)[0].dtype == mixer.mixing_matrix(x).dtype == dtype
+
+
+@pytest.mark.parametrize(("name", "fields"), CASES)
+def test_cost_is_counted_and_grows_no_faster_than_the_square(name, fields):
+    at, at_twice = (make(name, fields).cost(length) for length in (4096, 8192))
+    for one, other in zip(at, at_twice, strict=True):
+        assert 0 < one < other <= 4 * one
+
+
+@pytest.mark.parametrize(("name", "fields"), PROJECTED)
+def test_there_are_as_many_mixing_matrices_as_heads(name, fields):
+    mixer = make(name, fields)
+    assert mixer.mixing_matrix(inputs(4)).shape[1] == fields.get("heads", 1) == mixer.config.heads
+
+
+@pytest.mark.parametrize(("name", "fields"), PROJECTED)
+def test_the_mixing_matrix_is_differentiable_in_the_queries_and_the_keys(name, fields):
     mixer = make(name, fields)
     matrix = mixer.mixing_matrix(inputs(6))
     (matrix * inputs(6).mean()).square().sum().backward()
@@ -110,8 +134,8 @@ def test_the_mixing_matrix_is_differentiable_in_every_weight_it_depends_on(name,
         assert projection.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("name", "fields"), CASES)
-def test_cost_counts_the_projections_exactly_and_grows_no_faster_than_the_square(name, fields):
+@pytest.mark.parametrize(("name", "fields"), PROJECTED)
+def test_cost_counts_the_projections_and_what_is_mixed_exactly(name, fields):
     mixer = make(name, fields)
     with FlopCounterMode(display=False) as counter:
         for projection in (mixer.query, mixer.key, mixer.value, mixer.out):

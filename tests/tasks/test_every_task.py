@@ -149,10 +149,12 @@ def test_a_single_answer_value_is_refused(name: str) -> None:
 
 
 @every_task
-def test_tokens_of_another_length_are_refused(name: str) -> None:
+def test_samples_that_were_lengthened_or_cut_are_refused_for_their_length(name: str) -> None:
     task = TASKS[name]()
-    with pytest.raises(ValueError):
-        task.solve(np.zeros((2, task.length + 1), np.int32))
+    tokens = task.sample(Stream(0), 0, 2).tokens
+    for wrong in (np.hstack([tokens[:, :1], tokens]), np.hstack([tokens, tokens[:, -1:]]), tokens[:, 1:], tokens[:, :-1]):
+        with pytest.raises(ValueError, match=f"tokens must have length={task.length} columns, got {wrong.shape[1]}"):
+            task.solve(wrong)
 
 
 @every_task

@@ -1,11 +1,12 @@
 """Weights set by hand, in the very model that is trained."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recall_lab.models import count_scalars
+from recall_lab.models import LanguageModel, count_scalars
 from recall_lab.tasks import IGNORE, MQAR, Batch, Stream
 from recall_lab.theory import CLAIMS, mqar_construction
 from recall_lab.theory.constructions import mqar
@@ -99,3 +100,13 @@ def test_a_model_that_cannot_hold_the_weights_is_refused(call: dict, complaint: 
 def test_a_softmax_that_tells_no_key_from_another_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqar, "LEAK", 63.0)
     assert not CLAIMS["recall.mqar_construction"].check("quick", seed=0).holds
+
+
+def test_a_state_beyond_the_one_that_is_stated_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_a_feature_to_spare(task: MQAR, mixer: str = "attention", **fields: int) -> LanguageModel:
+        return mqar_construction(task, mixer, **{name: size + 1 for name, size in fields.items()})
+
+    monkeypatch.setattr(mqar, "mqar_construction", with_a_feature_to_spare)
+    evidence = CLAIMS["recall.mqar_construction"].check("quick", seed=0)
+    assert not evidence.holds
+    assert (np.asarray(evidence.measured)[0] == 1).all()

@@ -109,6 +109,26 @@ def test_a_memory_that_forgets_breaks_the_claim(monkeypatch: pytest.MonkeyPatch)
     assert not CLAIMS["recall.outer_product"].check("quick", seed=0).holds
 
 
+def test_the_evidence_ends_each_shape_with_the_bits_a_scalar_that_the_claim_states() -> None:
+    evidence = CLAIMS["recall.outer_product"].check("quick", seed=0)
+    for (key_width, value_width, candidates, heads), law in zip(
+        evidence.arrays["shapes"].tolist(), np.asarray(evidence.predicted), strict=True
+    ):
+        if heads == 1:
+            best = outer_product_bits_per_scalar(key_width=key_width, value_width=value_width, candidates=candidates)
+            assert law[-1] == pytest.approx(best, abs=0.001)
+
+
+def test_a_memory_that_certifies_more_bits_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulated_better(**shape: int) -> np.ndarray:
+        return np.minimum(simulate(**shape) + 0.05, 1.0)
+
+    monkeypatch.setattr(outer_product, "simulate", simulated_better)
+    evidence = CLAIMS["recall.outer_product"].check("quick", seed=0)
+    inside = np.asarray(evidence.tolerance) - np.abs(np.asarray(evidence.measured) - np.asarray(evidence.predicted))
+    assert (inside[:, -1] < 0).any()  # what a better accuracy certifies is more than the claim allows
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(32, 32, 1024), (64, 64, 4096), (128, 32, 1024)])
 def test_simulated_half_load_is_at_most_eight_percent_beyond_the_law(shape: Shape) -> None:

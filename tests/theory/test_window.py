@@ -59,7 +59,12 @@ def test_the_law_is_that_of_the_samples_whatever_is_asked(fields: dict) -> None:
 
 
 def test_a_convolution_lengthens_the_reach_by_all_taps_but_two() -> None:
-    assert [window_reach(16, taps) for taps in (1, 2, 3, 4)] == [15, 15, 16, 17]
+    assert [window_reach(16, taps) for taps in (2, 3, 4)] == [15, 16, 17]
+
+
+def test_no_reach_is_given_where_no_position_carries_a_key_with_its_value() -> None:
+    with pytest.raises(ValueError, match="short_conv must be at least 2"):
+        window_reach(16, 1)
 
 
 def test_scattered_pairs_are_refused() -> None:
