@@ -1,19 +1,31 @@
 """Operators along a sequence, each with three bodies: its definition, a fast form in plain PyTorch, and a Triton form for GPUs.
 
-A folder here is an operator: `reference.py`, `eager.py`, `triton.py` each define a function of the folder's name, and `__init__.py` the
+A folder here is an operator: `reference.py`, `eager.py`, `triton.py` each define a function of the operator's name, and `__init__.py` the
 public one, which checks its arguments and picks a body.
 """
 
 from ._dispatch import OPERATORS, Backend, BackendUnavailable, backend, which
+from .causal_conv import causal_conv
 from .linear_attention import linear_attention
+from .selective_scan import selective_scan, selective_scan_step
 from .softmax_attention import softmax_attention
+from .ssd import ssd, ssd_scan, ssd_step
+from .ssd.masked import decay_mask, ssd_matrix
 
 __all__ = [
     "OPERATORS",
     "Backend",
     "BackendUnavailable",
     "backend",
+    "causal_conv",
+    "decay_mask",
     "linear_attention",
+    "selective_scan",
+    "selective_scan_step",
     "softmax_attention",
+    "ssd",
+    "ssd_matrix",
+    "ssd_scan",
+    "ssd_step",
     "which",
 ]

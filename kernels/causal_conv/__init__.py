@@ -1,0 +1,81 @@
+"""Causal depthwise convolution: each channel sees its own last few tokens, and nothing else."""
+
+from typing import Literal, overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .._dispatch import Backend, Operator
+from . import eager, reference
+
+
+def _not_written(*_: Tensor) -> str:
+    return "its Triton body is not written yet"
+
+
+OPERATOR = Operator(
+    name="causal_conv", reference=reference.causal_conv, eager=eager.causal_conv, triton=eager.causal_conv, refuses=_not_written
+)
+
+
+@overload
+def causal_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: Literal["silu"] | None = None,
+    tail: Tensor | None = None, return_tail: Literal[False] = False, backend: Backend | None = None,
+) -> Tensor: ...  # fmt: skip
+@overload
+def causal_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: Literal["silu"] | None = None,
+    tail: Tensor | None = None, return_tail: Literal[True], backend: Backend | None = None,
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
+def causal_conv(
+    x: Float[Tensor, "batch length channels"],
+    weight: Float[Tensor, "channels taps"],
+    bias: Float[Tensor, " channels"] | None = None,
+    *,
+    activation: Literal["silu"] | None = None,
+    tail: Float[Tensor, "batch channels taps-1"] | None = None,
+    return_tail: bool = False,
+    backend: Backend | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """y_t = f(bias + sum_j weight_j x_{t-taps+1+j}), j = 0 .. taps-1, in every channel; f is silu or nothing. The last tap is the present.
+
+    `tail` holds the taps-1 tokens before the first, oldest first (None: zeros); with `return_tail` the same for what comes next is
+    returned beside y, so a sequence may be given in pieces, or token by token. Differentiable as often as wanted, the tail too. float64,
+    float32, float16 and bfloat16, the last two with products and sums in float32; weight and bias may be float32 there. The reference
+    computes in the dtype given.
+
+    Cost: 2 taps floating-point operations a token and channel, and twice that again for the gradient; bytes of one padded copy of x.
+
+    Raises ValueError for shapes or dtypes that do not fit, and BackendUnavailable where `backend` cannot run.
+    """
+    check_conv(x, weight, bias, tail)
+    if tail is None:
+        tail = x.new_zeros(x.shape[0], x.shape[2], weight.shape[1] - 1)
+    tensors = [tensor for tensor in (x, weight, bias, tail) if tensor is not None]
+    y = OPERATOR.body(tensors, backend)(x, weight, bias, activation, tail)
+    return (y, _next_tail(x, tail)) if return_tail else y
+
+
+def check_conv(x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None) -> None:
+    """Raises ValueError unless shapes fit, x and tail share a floating dtype, and weight and bias have that one or at least float32."""
+    if x.ndim != 3 or weight.ndim != 2 or weight.shape[1] < 1:
+        raise ValueError(f"x must be [batch, length, channels], weight [channels, taps >= 1], got {tuple(x.shape)}, {tuple(weight.shape)}")
+    batch, _, channels = x.shape
+    parameters = (x.dtype, torch.promote_types(x.dtype, torch.float32))
+    for name, tensor, shape, dtypes in (
+        ("weight", weight, (channels, weight.shape[1]), parameters),
+        ("bias", bias, (channels,), parameters),
+        ("tail", tail, (batch, channels, weight.shape[1] - 1), (x.dtype,)),
+    ):
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
+        if tensor is not None and (tensor.dtype not in dtypes or not x.is_floating_point()):
+            raise ValueError(f"{name} must have a floating dtype that goes with x's {x.dtype}, got {tensor.dtype}")
+
+
+def _next_tail(x: Tensor, tail: Tensor) -> Tensor:
+    """The last tokens of tail and x together, as many as the tail has."""
+    recent = x[:, max(0, x.shape[1] - tail.shape[2]) :].mT
+    return torch.cat([tail, recent], dim=2)[:, :, recent.shape[2] :]

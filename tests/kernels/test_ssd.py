@@ -1,0 +1,422 @@
+"""SSD: both bodies against each other, against masked attention, linear attention and the selective scan; its decays however mixed."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import torch
+from heads import LENGTHS, TOLERANCE, assert_close
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ssd_calls import CHUNKS, NAMES, Scan, outcome, scans
+from torch import Tensor
+from torch.nn import functional as F
+
+from recall_lab.kernels import (
+    Backend,
+    BackendUnavailable,
+    decay_mask,
+    linear_attention,
+    selective_scan,
+    ssd,
+    ssd_matrix,
+    ssd_scan,
+    ssd_step,
+    which,
+)
+from recall_lab.kernels.ssd import eager
+from recall_lab.kernels.ssd._checks import check_per_head, check_scan
+
+every_body = pytest.mark.parametrize("backend", ["reference", "eager"])
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(case=scans(), wanted=st.tuples(*[st.booleans()] * 6))
+@example(case=Scan(length=0), wanted=(True,) * 6)
+@example(case=Scan(length=65, chunk=64, groups=1, group_heads=3), wanted=(True,) * 6)
+def test_eager_is_the_definition_in_outputs_and_gradients(case: Scan, wanted: tuple[bool, ...]) -> None:
+    tensors = case.tensors()
+    untouched = {name: tensor.clone() for name, tensor in tensors.items()}
+    got, want = (outcome(tensors, case.chunk, body, wanted) for body in ("eager", "reference"))
+    assert_close(got, want, TOLERANCE[torch.float64])
+    assert got.keys() == want.keys()
+    assert all(torch.equal(tensors[name], untouched[name]) for name in tensors), "an input was written to"
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("groups, group_heads", [(1, 4), (2, 2), (4, 1)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_fewer_digits_cost_no_more_than_their_rounding(chunk: int, groups: int, group_heads: int, dtype: torch.dtype) -> None:
+    tensors = Scan(groups=groups, group_heads=group_heads, length=33).tensors(dtype)
+    got = outcome(tensors, chunk, "eager")
+    want = outcome({name: tensor.double() for name, tensor in tensors.items()}, chunk, "reference")
+    assert_close(got, want, TOLERANCE[dtype])
+    kept = torch.promote_types(dtype, torch.float32)
+    assert {name: x.dtype for name, x in got.items()} == {"y": dtype, "state": kept} | dict.fromkeys(NAMES, dtype)
+
+
+@pytest.mark.parametrize("layout", ["time outside", "last axis first", "expanded in time"])
+def test_the_layout_in_memory_does_not_matter(layout: str) -> None:
+    def laid(tensor: Tensor) -> Tensor:
+        if layout == "expanded in time":
+            return tensor[:, :1].expand(tensor.shape)
+        axis = 1 if layout == "time outside" else -1
+        return tensor.movedim(axis, 0).contiguous().movedim(0, axis)
+
+    tensors = {name: laid(tensor) for name, tensor in Scan().tensors().items()}
+    assert not tensors["x"].is_contiguous()
+    assert_close(outcome(tensors, 4, "eager"), outcome(tensors, 4, "reference"), TOLERANCE[torch.float64])
+
+
+def test_the_gradient_is_the_derivative() -> None:
+    tensors = Scan(batch=1, length=5, chunk=3, head_width=2, state=2).tensors()
+    inputs = [tensors[name].requires_grad_() for name in NAMES]
+
+    def call(*args: Tensor) -> tuple[Tensor, Tensor]:
+        return ssd_scan(*args[:5], initial_state=args[5], chunk=3, return_final_state=True, backend="eager")
+
+    assert torch.autograd.gradcheck(call, inputs)
+
+
+def test_the_gradient_of_one_output_alone_needs_none_of_the_other() -> None:
+    tensors = Scan(chunk=4).tensors()
+    inputs = {name: tensors[name].requires_grad_() for name in ("x", "log_decay", "B", "C")}
+    for output in (0, 1):
+        sums = [ssd_scan(**inputs, chunk=4, return_final_state=True, backend=body)[output].sum() for body in ("eager", "reference")]
+        got, want = (torch.autograd.grad(total, list(inputs.values()), materialize_grads=True) for total in sums)
+        for mine, its in zip(got, want, strict=True):
+            torch.testing.assert_close(mine, its, rtol=0, atol=1e-12)
+
+
+@given(case=scans(), cut=st.integers(0, LENGTHS[-1]), backend=st.sampled_from(["reference", "eager"]))
+def test_the_past_acts_through_one_state(case: Scan, cut: int, backend: Backend) -> None:
+    tensors = {name: case.tensors()[name] for name in NAMES}
+    state, call = tensors.pop("initial_state"), partial(ssd_scan, chunk=case.chunk, return_final_state=True, backend=backend)
+    whole, end = call(**tensors, initial_state=state)
+    parts = []
+    for at in (slice(cut), slice(cut, None)):
+        y, state = call(**{name: x if name == "D" else x[:, at] for name, x in tensors.items()}, initial_state=state)
+        parts.append(y)
+    assert_close({"y": torch.cat(parts, dim=1), "state": state}, {"y": whole, "state": end}, 1e-12)
+
+
+@every_body
+@given(case=scans(), data=st.data())
+def test_the_future_does_not_change_a_bit_of_the_past(backend: Backend, case: Scan, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, case.length), label="first position that changes")
+    tensors = {name: case.tensors()[name] for name in NAMES[:4]}
+    changed = {name: torch.cat([x[:, :cut], 2 * x[:, cut:] - 1], dim=1) for name, x in tensors.items()}
+    before, after = (ssd_scan(**inputs, chunk=case.chunk, backend=backend)[:, :cut] for inputs in (tensors, changed))
+    assert torch.equal(before, after)
+
+
+@every_body
+@given(case=scans())
+def test_a_head_reads_the_keys_and_queries_of_its_group_and_nothing_else(backend: Backend, case: Scan) -> None:
+    x, log_decay, B, C, D = (case.tensors()[name] for name in NAMES[:5])
+    whole = ssd_scan(x, log_decay, B, C, D, chunk=case.chunk, backend=backend)
+    for head in range(case.heads):
+        own, group = slice(head, head + 1), slice(head // case.group_heads, head // case.group_heads + 1)
+        alone = ssd_scan(x[:, :, own], log_decay[:, :, own], B[:, :, group], C[:, :, group], D[own], chunk=case.chunk, backend=backend)
+        torch.testing.assert_close(alone, whole[:, :, own], rtol=0, atol=1e-12)
+
+
+@every_body
+@given(case=scans(max_length=40))
+def test_inputs_and_initial_state_superpose(backend: Backend, case: Scan) -> None:
+    tensors = {name: case.tensors()[name] for name in NAMES}
+    call = partial(ssd_scan, chunk=case.chunk, return_final_state=True, backend=backend)
+    without = {name: tensors | {name: torch.zeros_like(tensors[name])} for name in ("x", "initial_state")}
+    parts = [call(**inputs) for inputs in without.values()]
+    for got, *want in zip(call(**tensors), *parts, strict=True):
+        torch.testing.assert_close(got, sum(want), rtol=0, atol=1e-12)
+
+
+@every_body
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_skip_adds_each_input_times_its_own_factor(backend: Backend, per_channel: bool) -> None:
+    x, log_decay, B, C, D = (Scan().tensors()[name] for name in NAMES[:5])
+    D = D if per_channel else D[:, 0]
+    want = torch.einsum("bthp,hp->bthp" if per_channel else "bthp,h->bthp", x, D)
+    for call, decay in ((ssd_scan, (log_decay,)), (ssd, (log_decay, -x.new_ones(4)))):
+        got = call(x, *decay, B, C, D, backend=backend) - call(x, *decay, B, C, backend=backend)
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-13)
+
+
+@every_body
+@given(case=scans())
+def test_ssd_is_masked_attention(backend: Backend, case: Scan) -> None:
+    x, log_decay, B, C = (case.tensors()[name] for name in NAMES[:4])
+    dt, A = -log_decay, -torch.linspace(0.1, 2, case.heads, dtype=torch.float64)
+    y = ssd(x, dt, A, B, C, dt_softplus=False, chunk=case.chunk, backend=backend)
+    torch.testing.assert_close(torch.einsum("bhts,bshp->bthp", ssd_matrix(dt, A, B, C), x), y, rtol=0, atol=1e-11)
+
+
+@every_body
+@pytest.mark.parametrize("group_heads", [1, 3])
+def test_without_decay_ssd_is_linear_attention(backend: Backend, group_heads: int) -> None:
+    x, _, B, C = (Scan(length=70, group_heads=group_heads).tensors()[name] for name in NAMES[:4])
+    query, key = (tensor.transpose(1, 2).repeat_interleave(group_heads, dim=1) for tensor in (C, B))
+    y = ssd_scan(x, x.new_zeros(x.shape[:3]), B, C, backend=backend)
+    want = linear_attention(query, key, x.transpose(1, 2), backend="reference")
+    torch.testing.assert_close(y.transpose(1, 2), want, rtol=0, atol=1e-11)
+
+
+@every_body
+def test_with_one_rate_a_head_the_selective_scan_is_ssd(backend: Backend) -> None:
+    case = Scan(groups=1, group_heads=3, length=37)
+    tensors = case.tensors()
+    A, bias, D = -torch.linspace(0.1, 2, 3).double(), torch.linspace(-1, 1, 3).double(), tensors["D"]
+    dt = -12 * tensors["log_decay"] - 5  # below and beyond where PyTorch would take softplus for the identity
+    ours = ssd(tensors["x"], dt, A, tensors["B"], tensors["C"], D, dt_bias=bias, initial_state=tensors["initial_state"],
+               chunk=16, return_final_state=True, backend=backend)  # fmt: skip
+    wide = partial(torch.repeat_interleave, repeats=case.head_width)
+    theirs = selective_scan(
+        tensors["x"].flatten(2), wide(dt, dim=2), wide(A, dim=0)[:, None].expand(-1, case.state),
+        tensors["B"][:, :, 0], tensors["C"][:, :, 0], D.flatten(), dt_bias=wide(bias, dim=0),
+        initial_state=tensors["initial_state"].flatten(1, 2), return_final_state=True, backend="reference",
+    )  # fmt: skip
+    torch.testing.assert_close(ours[0].flatten(2), theirs[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours[1].flatten(1, 2), theirs[1], rtol=0, atol=1e-12)
+
+
+@every_body
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_step_after_step_is_the_whole_scan(backend: Backend, per_channel: bool) -> None:
+    tensors = Scan(length=70).tensors()
+    x, dt, B, C, state = (tensors[name] for name in ("x", "log_decay", "B", "C", "initial_state"))
+    A, bias, D = -torch.ones(4).double(), torch.linspace(-1, 2, 4).double(), tensors["D"] if per_channel else tensors["D"][:, 0]
+    options = {"dt_bias": bias, "dt_limit": (0.2, 1.5)}
+    whole, end = ssd(x, dt, A, B, C, D, initial_state=state, return_final_state=True, backend=backend, **options)
+    for t in range(70):
+        before = state.clone()
+        y, after = ssd_step(state, x[:, t], dt[:, t], A, B[:, t], C[:, t], D, **options)
+        assert torch.equal(state, before)
+        torch.testing.assert_close(y, whole[:, t], rtol=0, atol=1e-12)
+        state = after
+    torch.testing.assert_close(state, end, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_parameters_and_state_stay_in_float32_beside_activations_of_half_precision(dtype: torch.dtype) -> None:
+    tensors = Scan(length=37).tensors(dtype)
+    inputs = {name: tensors[name] for name in ("x", "B", "C")} | {"dt": tensors["log_decay"]}
+    kept = {"A": -torch.linspace(0.1, 2, 4), "D": tensors["D"].float() + 1e-4, "dt_bias": torch.linspace(-1, 2, 4)}
+    y, state = ssd(**inputs, **kept, return_final_state=True)
+    want, exact = ssd(**{name: x.double() for name, x in (inputs | kept).items()}, return_final_state=True, backend="reference")
+    assert_close({"y": y}, {"y": want}, TOLERANCE[dtype])
+    assert_close({"state": state}, {"state": exact}, TOLERANCE[torch.float32])
+    stepped, after = ssd_step(torch.zeros_like(state), *(inputs[name][:, 0] for name in ("x", "dt")), kept["A"], inputs["B"][:, 0],
+                              inputs["C"][:, 0], kept["D"], dt_bias=kept["dt_bias"])  # fmt: skip
+    assert (y.dtype, stepped.dtype, state.dtype, after.dtype) == (dtype, dtype, torch.float32, torch.float32)
+    assert_close({"y": stepped}, {"y": want[:, 0]}, TOLERANCE[dtype])
+
+
+def test_the_step_size_is_limited_after_the_softplus() -> None:
+    tensors = Scan().tensors()
+    x, dt, B, C = (tensors[name] for name in ("x", "log_decay", "B", "C"))
+    A, bias = -torch.ones(4).double(), torch.linspace(-1, 2, 4).double()
+    limited = ssd(x, dt, A, B, C, dt_bias=bias, dt_limit=(0.2, 1.5))
+    step = F.softplus(dt + bias).clamp(0.2, 1.5)
+    torch.testing.assert_close(limited, ssd_scan(step[..., None] * x, step * A, B, C), rtol=0, atol=1e-12)
+    assert not torch.allclose(limited, ssd(x, dt, A, B, C, dt_bias=bias))
+
+
+@every_body
+def test_a_step_of_zero_holds_the_state(backend: Backend) -> None:
+    x, _, B, C, _, state = (Scan().tensors()[name] for name in NAMES)
+    dt = x.new_zeros(x.shape[:3])
+    y, held = ssd(x, dt, -x.new_ones(4), B, C, dt_softplus=False, initial_state=state, return_final_state=True, backend=backend)
+    assert torch.equal(held, state)
+    read = torch.einsum("bhpn,bthn->bthp", state, C.repeat_interleave(2, dim=2))
+    torch.testing.assert_close(y, read, rtol=0, atol=1e-14)
+
+
+@every_body
+@pytest.mark.parametrize("log_decay", [-torch.inf, -1e4])
+def test_a_decay_of_zero_forgets_whatever_came_before(backend: Backend, log_decay: float) -> None:
+    tensors = Scan(length=37).tensors()
+    tensors["log_decay"][:, 20] = log_decay
+    later = {name: x if name == "D" else x[:, 20:] for name, x in tensors.items() if name != "dstate"}
+    fresh = later | {"initial_state": torch.zeros_like(tensors["initial_state"]), "dstate": tensors["dstate"]}
+    got, want = outcome(tensors, 16, backend), outcome(fresh, 16, "reference")
+    assert_close({"y": got["y"][:, 20:], "state": got["state"]}, {name: want[name] for name in ("y", "state")}, 1e-12)
+    assert all(torch.isfinite(x).all() for x in got.values())
+    assert not got["initial_state"][..., 0, 0].isnan().any()
+
+
+def mixed_steps(big: float) -> dict[str, Tensor]:
+    """A fifth of the tokens erases what the others, whose steps are small, add up."""
+    tensors = Scan(batch=1, length=256, groups=1, head_width=8, state=8).tensors(torch.float32)
+    draw = torch.rand(1, 256, 2, generator=torch.Generator().manual_seed(1))
+    return {name: tensors[name] for name in ("x", "B", "C", "dy")} | {
+        "dt": torch.where(draw < 0.2, big, 1e-3),
+        "A": torch.tensor([-1.0, -16.0]),
+    }
+
+
+def ssd_outcome(tensors: dict[str, Tensor], backend: Backend) -> dict[str, Tensor]:
+    inputs = {name: tensors[name].detach().requires_grad_() for name in ("x", "dt", "A", "B", "C")}
+    y = ssd(**inputs, dt_softplus=False, backend=backend)
+    grads = torch.autograd.grad(y, list(inputs.values()), tensors["dy"])
+    return {"y": y.detach()} | dict(zip(inputs, grads, strict=True))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=str)
+@pytest.mark.parametrize("big", [1.0, 10.0, 100.0, 1000.0])
+def test_mixed_steps_cost_no_digits(big: float, dtype: torch.dtype, tolerance: float) -> None:
+    tensors = mixed_steps(big)
+    got = ssd_outcome({name: x.to(dtype) for name, x in tensors.items()}, "eager")
+    want = ssd_outcome({name: x.double() for name, x in tensors.items()}, "reference")
+    for name, exact in want.items():
+        error = ((got[name] - exact).abs().max() / exact.abs().max()).item()
+        assert error <= tolerance, f"{name}: {error:.1e}"
+
+
+def test_the_mask_is_the_product_of_the_decays_between() -> None:
+    decay = torch.rand(2, 3, 9, dtype=torch.float64)
+    mask = decay_mask(decay.log())
+    for t in range(9):
+        for s in range(9):
+            want = decay[..., s + 1 : t + 1].prod(dim=-1) if s <= t else torch.zeros(2, 3, dtype=torch.float64)
+            torch.testing.assert_close(mask[..., t, s], want, rtol=1e-14, atol=0)
+
+
+def test_the_gradient_of_the_mask_is_its_derivative_and_finite_where_decays_are_zero() -> None:
+    log_decay = -torch.rand(2, 6, dtype=torch.float64)
+    assert torch.autograd.gradcheck(decay_mask, log_decay.requires_grad_())
+    erased = log_decay.detach().index_fill(1, torch.tensor([3]), -torch.inf).requires_grad_()
+    assert torch.isfinite(torch.autograd.grad(decay_mask(erased).sum(), erased)[0]).all()
+
+
+def test_between_forward_and_backward_only_inputs_and_states_between_chunks_are_kept() -> None:
+    case = Scan(batch=1, length=256, groups=1, head_width=4, state=4, chunk=64)
+    inputs = {name: tensor.requires_grad_() for name, tensor in case.tensors().items() if name in NAMES[:4]}
+    sizes: dict[int, int] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        sizes[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes() // x.element_size()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        ssd_scan(**inputs, chunk=64)
+    assert sum(sizes.values()) == sum(x.numel() for x in inputs.values()) + 4 * 2 * 4 * 4
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_registered_forward_keeps_its_contract(keep: bool) -> None:
+    tensors = Scan(batch=1, length=5).tensors()
+    inputs = [tensors[name].requires_grad_(keep) for name in ("x", "log_decay", "B", "C", "initial_state")]
+    torch.library.opcheck(eager.forward, (*inputs, 3, keep))
+    assert len(eager.forward(*inputs, 3, keep)[2]) == (2 if keep else 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_the_registered_backward_keeps_its_contract(dtype: torch.dtype) -> None:
+    tensors = Scan(batch=1, length=5).tensors(dtype)
+    inputs, state = [tensors[name] for name in ("x", "log_decay", "B", "C")], torch.promote_types(dtype, torch.float32)
+    *_, entering = eager.forward(*inputs, tensors["initial_state"].to(state), 3, True)
+    torch.library.opcheck(eager.backward, (tensors["dy"].to(state), tensors["dstate"].to(state), *inputs, entering, 3))
+
+
+def test_without_a_wish_for_gradients_no_states_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    whole = eager.forward
+    monkeypatch.setattr(eager, "forward", lambda *args: kept.append(args[-1]) or whole(*args))
+    inputs = {name: Scan().tensors()[name] for name in NAMES[:4]}
+    ssd_scan(**inputs)
+    with torch.no_grad():
+        ssd_scan(**inputs | {"x": inputs["x"].requires_grad_()})
+    ssd_scan(**inputs)
+    assert kept == [False, False, True]
+
+
+@pytest.mark.parametrize("transform", ["jvp", "vmap", "grad"])
+def test_only_the_reference_runs_inside_a_transform(transform: str) -> None:
+    x, log_decay, B, C = (Scan(length=5).tensors()[name] for name in NAMES[:4])
+
+    def call(x: Tensor, backend: Backend | None) -> Tensor:
+        return ssd_scan(x, log_decay, B, C, backend=backend)
+
+    transformed = {
+        "jvp": lambda backend: torch.func.jvp(partial(call, backend=backend), (x,), (x,))[1],
+        "vmap": lambda backend: torch.func.vmap(partial(call, backend=backend))(x[None])[0],
+        "grad": lambda backend: torch.func.grad(lambda x: (call(x, backend) * x).sum() / 2)(x),
+    }[transform]
+    for backend in (None, "eager"):
+        with pytest.raises(BackendUnavailable, match=r"ssd_scan runs inside torch.func or forward-mode AD as backend='reference' only"):
+            transformed(backend)
+    assert transformed("reference").shape == x.shape
+
+
+def test_forward_mode_through_the_reference_is_the_central_difference() -> None:
+    tensors = Scan(length=5).tensors()
+    inputs = tuple(tensors[name] for name in NAMES[:5])
+    along = tuple(torch.randn_like(x) for x in inputs)
+    call = partial(ssd_scan, backend="reference")
+    _, tangent = torch.func.jvp(call, inputs, along)
+    ahead, behind = (call(*(x + step * d for x, d in zip(inputs, along, strict=True))) for step in (1e-6, -1e-6))
+    torch.testing.assert_close(tangent, (ahead - behind) / 2e-6, rtol=0, atol=1e-7)
+
+
+def test_there_is_no_triton_body_yet_and_the_refusal_says_so() -> None:
+    inputs = [Scan().tensors(torch.float32)[name] for name in NAMES[:4]]
+    assert which("ssd_scan", *inputs) == "eager"
+    with pytest.raises(BackendUnavailable, match=r"ssd_scan cannot run as backend='triton': .*; backend='eager' can"):
+        ssd_scan(*inputs, backend="triton")
+
+
+@pytest.mark.parametrize(
+    "changed, complaint",
+    [
+        ({"x": (2, 17, 4)}, r"x must have the axes batch, length, heads, head width, .* got shape \(2, 17, 4\)"),
+        ({"log_decay": (2, 17, 3)}, r"log_decay \(or dt\) must have x's batch, length and heads \(2, 17, 4\), got \(2, 17, 3\)"),
+        ({"B": (2, 17, 3, 5)}, r"B must have x's batch and length \(2, 17\), groups that divide its 4 heads .* got \(2, 17, 3, 5\)"),
+        ({"C": (2, 17, 2, 6)}, r"C must have B's shape \(2, 17, 2, 5\), got \(2, 17, 2, 6\)"),
+        ({"initial_state": (2, 4, 5, 3)}, r"initial_state must have .* \(2, 4, 3, 5\), got \(2, 4, 5, 3\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_by_name(changed: dict[str, tuple[int, ...]], complaint: str) -> None:
+    tensors = {name: Scan().tensors()[name] for name in NAMES if name != "D"} | {
+        name: torch.zeros(shape) for name, shape in changed.items()
+    }
+    with pytest.raises(ValueError, match=complaint):
+        check_scan(**tensors, chunk=64)
+
+
+def test_other_arguments_that_do_not_fit_are_refused_by_name() -> None:
+    x, log_decay, B, C = (Scan().tensors()[name] for name in NAMES[:4])
+    with pytest.raises(ValueError, match=r"chunk must be at least 1 token, got 0"):
+        ssd_scan(x, log_decay, B, C, chunk=0)
+    with pytest.raises(ValueError, match=r"x, B and C must share one floating dtype, got torch.float64, torch.float32, torch.float64"):
+        ssd_scan(x, log_decay, B.float(), C)
+    with pytest.raises(ValueError, match=r"dt_bias must have shape \(4,\), got \(4, 3\)"):
+        check_per_head(x, A=x.new_zeros(4), dt_bias=x.new_zeros(4, 3), D=None)
+    with pytest.raises(ValueError, match=r"D must have shape \(4,\) or \(4, 3\), got \(3,\)"):
+        check_per_head(x, D=x.new_zeros(3))
+
+
+def test_ssd_compiles_whole_to_the_same_gradient() -> None:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    subprocess.run([sys.executable, "-c", COMPILED], env={**os.environ, "PYTHONPATH": paths}, check=True, timeout=120)
+
+
+COMPILED = """
+import ssd_calls, torch
+from heads import assert_close
+tensors = ssd_calls.Scan(length=37).tensors()
+want = ssd_calls.outcome(tensors, 16, "eager")
+ssd_calls.ssd_scan = torch.compile(ssd_calls.ssd_scan, fullgraph=True, backend="aot_eager")
+assert_close(ssd_calls.outcome(tensors, 16, "eager"), want, 1e-12)
+"""
+
+
+@pytest.mark.slow
+def test_a_long_sequence_keeps_the_digits_of_float32() -> None:
+    tensors = Scan(batch=1, length=65_536, groups=1, head_width=8, state=16).tensors(torch.float32)
+    got = outcome(tensors, 64, "eager")
+    want = outcome({name: x.double() for name, x in tensors.items()}, 64, "eager")
+    for name, exact in want.items():
+        assert (got[name] - exact).abs().max() <= 2e-6 * exact.abs().max(), name
