@@ -20,7 +20,11 @@ def choose(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One line: what is wrong, the nearest valid name, what is allowed."""
+    return f"no {kind} is called {name!r}{hint(name, known)}"
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """How a line about an unknown name ends: the nearest valid one, and all there are."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {kind} is called {name!r}{hint} (known: {', '.join(names)})"
+    return (f"; did you mean {near[0]!r}?" if near else "") + f" (known: {', '.join(names)})"

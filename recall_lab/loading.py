@@ -1,7 +1,6 @@
 """From tables that people write to frozen values, strictly: the one place where a bad field becomes a one-line error."""
 
 import dataclasses
-import difflib
 import tomllib
 import types
 import typing
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from beartype.door import is_bearable
 
-from .errors import InputError
+from .errors import InputError, hint
 
 T = TypeVar("T")
 
@@ -53,10 +52,7 @@ def as_table(entry: object, where: str) -> dict[str, Any]:
 
 def unknown_key(name: str, known: Iterable[str], where: str) -> str:
     """One line: what is wrong, the nearest valid name, what is allowed."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{where}: unknown key {name!r}{hint} (known: {', '.join(names)})"
+    return f"{where}: unknown key {name!r}{hint(name, known)}"
 
 
 def type_name(hint: Any) -> str:

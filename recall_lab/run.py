@@ -13,8 +13,8 @@ from .errors import InputError, choose
 from .loading import as_table, build, unknown_key
 from .models import MIXERS, LanguageModelConfig, Mixer, mixer_class
 from .models.mixer import MixerConfig
+from .store import HASH_DIGITS, content_hash
 from .tasks import TASKS, Task
-from .tasks.stream import canonical_json
 
 SCHEMA = 2
 """raised whenever the same run would train to another result"""
@@ -102,8 +102,8 @@ class Run:
 
     @cached_property
     def hash(self) -> str:
-        """First 16 hex digits of SHA-256 over the canonical JSON of `to_dict`."""
-        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
+        """First digits of `content_hash` over `to_dict`."""
+        return content_hash(self.to_dict())[:HASH_DIGITS]
 
     def __hash__(self) -> int:  # of the content: a model's fields are a mapping, which has none of its own
         return hash(self.hash)

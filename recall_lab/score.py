@@ -91,9 +91,9 @@ def accuracy_by_stratum(
     ]
 
 
-def wall_bits(state_size: int, bits_per_scalar: int = 32) -> int:
-    """The most information a state of so many scalars can hold."""
-    return state_size * bits_per_scalar
+def wall_bits(state_size: int) -> int:
+    """The most information a state of so many float32 scalars can hold."""
+    return 32 * state_size
 
 
 def beyond_the_wall(result: Mapping[str, Any]) -> bool:

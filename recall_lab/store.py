@@ -41,7 +41,7 @@ HASH_DIGITS = 16
 
 
 _TEMPORARY = re.compile(r"\..+@(?P<host>.+)@(?P<pid>\d+)\.tmp")
-"""name of a file that is being written, see `_appearing`"""
+"""name of a file that is being written, see `appearing`"""
 
 
 class StoreWarning(UserWarning):
@@ -150,7 +150,7 @@ class Store:
 
     def write_text(self, name: str, text: str) -> None:
         """Put a file that describes the whole folder beside the rows. It comes first in a new folder, so it opens the store."""
-        with _appearing(self.open().folder / name) as file:
+        with appearing(self.open().folder / name) as file:
             file.write(text.encode())
 
     def claim(self, hash: str) -> Claim | None:
@@ -172,7 +172,7 @@ class Store:
         flat = [{"hash": name, **_flat({"run": row.run, "result": row.result, "meta": row.meta})} for name, row in rows.items()]
         columns = {name: [row.get(name) for row in flat] for name in sorted({name for row in flat for name in row})}
         path, write = self.folder / f"table.{format}", _write_parquet if format == "parquet" else _write_csv
-        with _appearing(path) as file:
+        with appearing(path) as file:
             write(columns, file)
         return path
 
@@ -189,7 +189,7 @@ class Store:
         row = Row(runnable.to_dict(), result, meta)
         sealed = _seal(row)
         row = _unseal(sealed, runnable.hash)  # what will be read: tuples as lists, and a hash that does not fit stops here
-        with _appearing(self._path(part, runnable.hash)) as file:
+        with appearing(self._path(part, runnable.hash)) as file:
             file.write(sealed)
         return row
 
@@ -255,7 +255,7 @@ def _unseal(sealed: bytes, hash: str) -> Row:
 
 
 @contextlib.contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
+def appearing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at `path` whole and on the disk when the block ends well, and not at all when it does not."""
     # In the same folder, since a rename cannot cross file systems; host and pid tell `_sweep_temporaries` whose it is.
     temporary = path.with_name(f".{path.name}@{socket.gethostname()}@{os.getpid()}.tmp")

@@ -22,7 +22,7 @@ Table = Mapping[str, Any]
 SPEC_FILE = "spec.toml"
 """in a results folder: the sweep it holds"""
 
-MODEL_FIELDS = ("depth", "short_conv", "mlp")
+MODEL_FIELDS = tuple(each.name for each in fields(LanguageModelConfig) if each.name not in ("vocab_size", "mixer", "fields"))
 """fields of the backbone; [model] and each [mixers.*] may set them"""
 
 

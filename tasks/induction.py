@@ -16,8 +16,6 @@ from .top_count import expected_top_counts
 class LastTokenAsks(Task):
     """What induction tasks share: the last token has been shown once before, and the token after that place is the answer."""
 
-    stratum_name: ClassVar[str] = "distance"
-
     length: int = 64
     """tokens in a sample"""
 

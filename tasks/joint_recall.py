@@ -31,7 +31,6 @@ class JointRecall(Task):
     """
 
     name: ClassVar[str] = "joint_recall"
-    stratum_name: ClassVar[str] = "slot in the block"
 
     contexts: Range = (5, 16)
     """contexts of a table, or an inclusive range of them"""

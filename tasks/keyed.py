@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, Int32, Integer
@@ -15,8 +15,6 @@ from .vocabulary import Filler, Vocabulary
 @dataclass(frozen=True, kw_only=True)
 class KeyedTask(Task):
     """Keys are shown with their values; later a key stands alone and asks for its value. Subclasses say where, in `questions`."""
-
-    stratum_name: ClassVar[str] = "distance"
 
     keys: int = 64
     """alphabet of keys"""

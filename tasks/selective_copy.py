@@ -22,7 +22,6 @@ class SelectiveCopy(Task):
     """
 
     name: ClassVar[str] = "selective_copy"
-    stratum_name: ClassVar[str] = "place in the list"
 
     length: int = 64
     """tokens in a sample, questions included"""

@@ -48,8 +48,6 @@ class Task(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     """raised whenever the samples of a given stream change"""
-    stratum_name: ClassVar[str] = "position"
-    """what `stratum` counts, in words for a figure's axis"""
 
     values: int
     """size of the answer alphabet, v"""
@@ -132,7 +130,7 @@ class Task(ABC):
         return np.asarray(self.solve(tokens) != IGNORE)
 
     def stratum(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
-        """A whole number >= 0 by which questions are told apart in reports (see `stratum_name`); read only where something is asked."""
+        """A whole number >= 0 by which questions are told apart in reports; read only where something is asked."""
         return np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
 
     def describe(self, tokens: Integer[np.ndarray, " length"]) -> str:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .reference import finish, step_size
+from .._step_size import step_size
+from .reference import finish
 
 SLAB = 16
 """tokens between two states that are kept; 32 gained 4 % and doubled the workspaces"""

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from .._step_size import step_size
+
 State = Float[Tensor, "batch channels states"]
 
 
@@ -56,14 +58,6 @@ def step(
     state = torch.exp(delta * A) * state + held * B[..., None, :] * u[..., None]
     y = (state * C[..., None, :]).sum(dim=-1)
     return finish(y, u, D, z).to(u.dtype), state
-
-
-def step_size(dt: Tensor, dt_bias: Tensor | None, softplus: bool) -> Tensor:
-    """delta, of dt's shape and dtype: softplus(dt + dt_bias), or without softplus the sum itself."""
-    if dt_bias is not None:
-        dt = dt + dt_bias
-    # PyTorch's threshold of 20, from where on softplus(x) is x, is off by 2e-9; at 40 float64 sees no difference
-    return F.softplus(dt, threshold=40.0) if softplus else dt
 
 
 def finish(y: Tensor, u: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:

@@ -4,11 +4,11 @@ import math
 from typing import Literal, overload
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from .._dispatch import Backend, Operator
+from .._step_size import step_size
 from . import eager, reference
 from ._checks import check_per_head, check_scan
 
@@ -101,7 +101,7 @@ def ssd(
     """
     check_scan(x, dt, B, C, initial_state, chunk)
     check_per_head(x, A=A, D=D, dt_bias=dt_bias)
-    step = _step_size(dt, dt_bias, dt_softplus, dt_limit)
+    step = _limited_step(dt, dt_bias, dt_softplus, dt_limit)
     y, state = _scan(step[..., None] * x, step * A, B, C, initial_state, chunk, backend)
     y = _with_skip(y, D, x)
     return (y, state) if return_final_state else y
@@ -121,7 +121,7 @@ def ssd_step(
     dt_limit: tuple[float, float] = (0.0, math.inf),
 ) -> tuple[Float[Tensor, "batch heads head_width"], State]:
     """(y_t, s_t) of `ssd` from s_{t-1} and the inputs of one token: plain tensor operations, float32 at least; `state` is left as it is."""
-    step = _step_size(dt, dt_bias, dt_softplus, dt_limit)
+    step = _limited_step(dt, dt_bias, dt_softplus, dt_limit)
     y, state = reference.step(step[..., None] * x, step * A, B, C, state.to(torch.promote_types(x.dtype, torch.float32)))
     return _with_skip(y, D, x), state
 
@@ -137,13 +137,9 @@ def _scan(
     return OPERATOR.body(inputs, backend)(*inputs, chunk)
 
 
-def _step_size(dt: Tensor, bias: Tensor | None, softplus: bool, limit: tuple[float, float]) -> Tensor:
+def _limited_step(dt: Tensor, bias: Tensor | None, softplus: bool, limit: tuple[float, float]) -> Tensor:
     """d_t, in float32 at least: it goes into an exponent, where a rounding is a wrong rate of forgetting."""
-    step = dt.to(torch.promote_types(dt.dtype, torch.float32))
-    if bias is not None:
-        step = step + bias
-    # beyond 20, PyTorch's threshold, softplus(x) = x is off by 2e-9; beyond 40 float64 sees no difference
-    return (F.softplus(step, threshold=40.0) if softplus else step).clamp(*limit)
+    return step_size(dt.to(torch.promote_types(dt.dtype, torch.float32)), bias, softplus).clamp(*limit)
 
 
 def _with_skip(y: Tensor, D: Tensor | None, x: Tensor) -> Tensor:

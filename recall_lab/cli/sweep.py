@@ -138,6 +138,8 @@ def _done(folder: Path, spec: "SweepSpec") -> set[str]:
 
 def _dry_run(spec: "SweepSpec", folder: Path, workers: int, limit: int | None, json: bool) -> int:
     """What would run: the runs left, the state of every model, and a time from two seconds of training scaled by cost."""
+    from ..score import wall_bits
+
     runs, done = spec.runs(), _done(folder, spec)
     left = [run for run in runs if run.hash not in done]
     now = left[:limit]
@@ -152,7 +154,7 @@ def _dry_run(spec: "SweepSpec", folder: Path, workers: int, limit: int | None, j
         print_json({**counts, "seconds": round(seconds, 1), "states": states})
         return 0
     rows = [
-        (describe(run).rpartition(" rate")[0], str(run.task.cut), str(_state_size(run)), str(32 * _state_size(run)))
+        (describe(run).rpartition(" rate")[0], str(run.task.cut), str(_state_size(run)), str(wall_bits(_state_size(run))))
         for run in models.values()
     ]
     print_table(("model", "tokens before the first question", "state size", "state bits"), rows)

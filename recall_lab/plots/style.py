@@ -1,16 +1,17 @@
 """How every figure of the project looks: one colour and one marker a mixer, told apart in grey and by colour-blind readers."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+
+from ..store import appearing
 
 COLUMN = 8.5 / 2.54
 """width of a journal's column, in inches"""
@@ -66,14 +67,12 @@ def style() -> Iterator[None]:
 
 def save(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
     """PNG and SVG, and the CSV from which the figure was drawn; each appears whole, whoever else draws it at the same time."""
-    writers: dict[str, Callable[[Path], object]] = {
-        ".png": lambda path: figure.savefig(path, dpi=200),
-        ".svg": lambda path: figure.savefig(path, metadata={"Date": None}),
-        ".csv": lambda path: data.to_csv(path, index=False),
+    writers: dict[str, Callable[[IO[bytes]], object]] = {
+        ".png": lambda file: figure.savefig(file, format="png", dpi=200),
+        ".svg": lambda file: figure.savefig(file, format="svg", metadata={"Date": None}),
+        ".csv": lambda file: data.to_csv(file, index=False),
     }
-    paths = []
     for suffix, write in writers.items():
-        part = stem.with_name(f".{stem.stem}-{os.getpid()}{suffix}")
-        write(part)
-        paths.append(part.replace(stem.with_suffix(suffix)))
-    return paths
+        with appearing(stem.with_suffix(suffix)) as file:
+            write(file)
+    return [stem.with_suffix(suffix) for suffix in writers]
