@@ -5,6 +5,7 @@ public one, which checks its arguments and picks a body.
 """
 
 from ._dispatch import OPERATORS, Backend, BackendUnavailable, backend, which
+from ._step_size import step_size
 from .causal_conv import causal_conv
 from .linear_attention import linear_attention
 from .selective_scan import selective_scan, selective_scan_step
@@ -27,5 +28,6 @@ __all__ = [
     "ssd_matrix",
     "ssd_scan",
     "ssd_step",
+    "step_size",
     "which",
 ]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 MIXERS: dict[str, str] = {
     "attention": "recall_lab.models.attention:Attention",
     "linear_attention": "recall_lab.models.linear_attention:LinearAttention",
+    "mamba": "recall_lab.models.mamba:Mamba",
+    "mamba2": "recall_lab.models.mamba2:Mamba2",
     "sliding_window": "recall_lab.models.sliding_window:SlidingWindow",
 }
 

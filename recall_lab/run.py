@@ -16,7 +16,7 @@ from .models.mixer import MixerConfig
 from .store import HASH_DIGITS, content_hash
 from .tasks import TASKS, Task
 
-SCHEMA = 2
+SCHEMA = 3
 """raised whenever the same run would train to another result"""
 
 
@@ -27,7 +27,7 @@ class Optimiser:
     learning_rate: float = 3e-3
     """peak"""
     weight_decay: float = 0.1
-    """on matrices only"""
+    """on the weights of linear maps and embeddings only"""
     warmup: float = 0.05
     """share of the steps"""
     clip: float = 1.0

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from .errors import InputError
 from .models import LanguageModel, broken_contract
@@ -187,9 +188,10 @@ def accuracy(model: LanguageModel, batch: Batch) -> float | None:
 
 
 def adamw(model: LanguageModel, optimiser: Optimiser) -> torch.optim.AdamW:
-    """AdamW (arXiv:1711.05101) that decays matrices and leaves scales and biases alone."""
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    others = [weight for weight in model.parameters() if weight.ndim < 2]
+    """AdamW (arXiv:1711.05101) that decays the weights of linear maps and embeddings, and leaves scales, biases, taps and rates alone."""
+    decayed = {module.weight for module in model.modules() if isinstance(module, nn.Linear | nn.Embedding)}
+    others = [weight for weight in model.parameters() if weight not in decayed]
+    matrices = [weight for weight in model.parameters() if weight in decayed]
     groups = [{"params": matrices, "weight_decay": optimiser.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=optimiser.learning_rate, betas=(0.9, 0.999))
 

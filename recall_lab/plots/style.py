@@ -30,10 +30,12 @@ LOOKS: dict[str, Look] = {
     "attention": Look(_PALETTE[0], "o"),
     "sliding_window": Look(_PALETTE[1], "s"),
     "linear_attention": Look(_PALETTE[2], "^"),
+    "mamba": Look(_PALETTE[3], "D"),
+    "mamba2": Look(_PALETTE[4], "v"),
 }
 """by mixer, the same in every figure"""
 
-OTHERS = [Look(_PALETTE[3], "D"), Look(_PALETTE[4], "v"), Look(_PALETTE[5], "P"), Look(_PALETTE[6], "X"), Look(_PALETTE[9], "<")]
+OTHERS = [Look(_PALETTE[5], "P"), Look(_PALETTE[6], "X"), Look(_PALETTE[9], "<")]
 """for mixers from elsewhere, in the order in which a figure meets them"""
 
 THEORY: dict[str, Any] = {"color": "0.45", "linewidth": 0.8}

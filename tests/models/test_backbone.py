@@ -49,9 +49,9 @@ def test_logits_where_asked_have_the_loss_and_gradients_of_logits_everywhere(fie
 def test_a_short_convolution_reads_the_last_taps_and_nothing_later():
     model = make(MODELS[0])
     convolution, x = model.blocks[0].convolution, torch.randn(1, 6, 8, dtype=torch.float64)
-    expected = sum(convolution.weight[j] * (x[0, 5 - j]) for j in range(4))
+    expected = sum(convolution.weight[:, 3 - j] * (x[0, 5 - j]) for j in range(4))
     torch.testing.assert_close(convolution(x)[0, 5], expected)
-    torch.testing.assert_close(convolution(x)[0, 0], convolution.weight[0] * x[0, 0])
+    torch.testing.assert_close(convolution(x)[0, 0], convolution.weight[:, 3] * x[0, 0])
 
 
 @pytest.mark.parametrize("fields", MODELS)

@@ -20,6 +20,17 @@ CONFIGS = {
         {"feature_width": 3, "feature_map": "elu_plus_one"},
         {"feature_width": 3, "heads": 2, "feature_map": "taylor"},
     ],
+    "mamba": [
+        {"state_width": 3},
+        {"state_width": 1, "expand": 1, "conv": 1, "dt_rank": 3},
+        *({"state_width": 2, "selective": signals} for signals in ((), ("dt",), ("B",), ("C",), ("B", "C"))),
+    ],
+    "mamba2": [
+        {"state_width": 3, "head_width": 16},
+        {"state_width": 1, "expand": 1, "conv": 1, "head_width": 2},
+        {"state_width": 2, "head_width": 4, "groups": 2},
+        *({"state_width": 2, "head_width": 4, "selective": signals} for signals in ((), ("dt",), ("B",), ("C",), ("B", "C"))),
+    ],
 }
 """fields beside the width; a mixer that is registered and missing here fails `test_every_registered_mixer_is_tested`"""
 

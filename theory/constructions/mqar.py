@@ -83,12 +83,12 @@ def _set_weights(task: MQAR, lags: Sequence[int], model: LanguageModel, convolut
     key_features = mixing.query.out_features // heads
     normed = width / (heads + 1)  # a key's code times itself behind RMSNorm
     model.embedding.weight[key_tokens, asked] = key_code
-    convolution.weight[0, asked] = 1.0
+    convolution.weight[asked, -1] = 1.0
     for head, lag in enumerate(lags):
         model.embedding.weight[key_tokens, shown_keys[head]] = key_code
         model.embedding.weight[value_tokens, shown_values[head]] = value_code
-        convolution.weight[lag + 1, shown_keys[head]] = 1.0
-        convolution.weight[lag, shown_values[head]] = 1.0
+        convolution.weight[shown_keys[head], -2 - lag] = 1.0
+        convolution.weight[shown_values[head], -1 - lag] = 1.0
         compared = slice(head * key_features, head * key_features + task.keys)
         mixing.query.weight[compared, asked] = beta * math.sqrt(key_features) / normed * key_code
         mixing.key.weight[compared, shown_keys[head]] = key_code
