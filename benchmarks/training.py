@@ -13,7 +13,7 @@ from torch import Tensor
 from recall_lab.models import LanguageModel, LanguageModelConfig
 from recall_lab.run import Run
 from recall_lab.tasks import IGNORE, MQAR, Batch, Stream
-from recall_lab.train import adamw, initial_model, loss_on, one_deterministic_thread
+from recall_lab.train import adamw, cross_entropy, initial_model, one_deterministic_thread
 
 from .paired import Row, in_turns
 
@@ -30,7 +30,7 @@ def measure() -> list[Row]:
     batch = task.sample(Stream(0), 0, BATCH)
     with one_deterministic_thread():
         check_gradients(initial_model(run), batch)
-        ours, other = in_turns(stepper(run, loss_on, batch), stepper(run, loss_everywhere, batch), turns=3)
+        ours, other = in_turns(stepper(run, cross_entropy, batch), stepper(run, loss_everywhere, batch), turns=3)
     note = f"attention, {DEPTH} layers {WIDTH} wide, batch {BATCH}, length {LENGTH}, {PAIRS} questions, {VOCABULARY} tokens, 1 thread"
     return [Row("training step, labelled positions / all", ours, other, other / ours, 5.0, note)]
 
@@ -50,7 +50,7 @@ def stepper(run: Run, loss: Loss, batch: Batch) -> Callable[[], None]:
 
 
 def loss_everywhere(model: LanguageModel, batch: Batch) -> Tensor:
-    """`loss_on` as one writes it down first: logits at every position, most of them ignored by the loss."""
+    """`cross_entropy` as one writes it down first: logits at every position, most of them ignored by the loss."""
     logits = model(torch.from_numpy(batch.tokens).long())
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.targets).long().flatten(), ignore_index=IGNORE)
 
@@ -58,6 +58,6 @@ def loss_everywhere(model: LanguageModel, batch: Batch) -> Tensor:
 def check_gradients(model: LanguageModel, batch: Batch) -> None:
     """Raises AssertionError where the two losses differ in a gradient by more than a millionth of its largest entry."""
     weights = list(model.parameters())
-    sides = [torch.autograd.grad(loss(model, batch), weights) for loss in (loss_on, loss_everywhere)]
+    sides = [torch.autograd.grad(loss(model, batch), weights) for loss in (cross_entropy, loss_everywhere)]
     for ours, other in zip(*sides, strict=True):
         torch.testing.assert_close(ours, other, rtol=0, atol=1e-6 * other.abs().max().item())

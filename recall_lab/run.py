@@ -4,10 +4,10 @@ import hashlib
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .errors import InputError, choose
 from .loading import as_table, build, unknown_key
@@ -15,6 +15,8 @@ from .models import MIXERS, LanguageModelConfig, Mixer, mixer_class
 from .models.mixer import MixerConfig
 from .store import HASH_DIGITS, content_hash
 from .tasks import TASKS, Task
+
+LossOn = Literal["answers", "all"]
 
 SCHEMA = 3
 """raised whenever the same run would train to another result"""
@@ -61,8 +63,14 @@ class Budget:
     """samples of the validation stream: they choose the learning rate and the stop"""
     test: int = 4096
     """samples of the test stream: read once, at the end"""
+    loss_on: LossOn = "answers"
+    """where the loss is taken: at the answers, or at every token, whose label is its answer where it has one and else the next token"""
+    eval_lengths: tuple[int, ...] = ()
+    """other lengths of the task, on whose test streams the trained model is judged as well"""
 
     def __post_init__(self) -> None:
+        if self.loss_on not in get_args(LossOn):
+            raise ValueError(f"loss_on must be one of {', '.join(get_args(LossOn))}, got {self.loss_on!r}")
         for each in ("steps", "batch", "check_every", "validation", "test"):
             if getattr(self, each) < 1:
                 raise ValueError(f"{each} must be at least 1, got {getattr(self, each)}")
@@ -87,6 +95,14 @@ class Run:
     def __post_init__(self) -> None:
         if self.model.vocab_size < self.task.vocab_size:
             raise ValueError(f"vocab_size must be at least {self.task.vocab_size}, the task's, got {self.model.vocab_size}")
+        for length in self.budget.eval_lengths:
+            self.task_of_length(length)
+
+    def task_of_length(self, length: int) -> Task:
+        """The task with samples of another length and all else alike. Raises ValueError where there is none."""
+        if "length" not in {each.name for each in fields(self.task)}:
+            raise ValueError(f"eval_lengths cannot be had: {self.task.name} has no field length")
+        return replace(self.task, length=length)  # type: ignore[call-arg]
 
     def to_dict(self) -> dict[str, Any]:
         """The run as JSON has it; `from_dict` inverts it."""

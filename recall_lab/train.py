@@ -13,13 +13,12 @@ from torch import nn
 
 from .errors import InputError
 from .models import LanguageModel, broken_contract
-from .run import Optimiser, Run
+from .run import LossOn, Optimiser, Run
 from .score import beyond_the_wall, score, wall_bits
-from .tasks import IGNORE, Batch, Stream
+from .tasks import IGNORE, Batch, Stream, Task
 
-EVALUATION_BATCH = 256
-"""samples at a time where no gradient is kept; changes no result"""
-
+EVALUATION_TOKENS = 2**14
+"""tokens at a time, about, where no gradient is kept"""
 
 CONTRACT_LENGTH = 24
 """tokens on which a mixer's contract is looked at: a few hundredths of a second"""
@@ -48,14 +47,16 @@ def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, 
         if wrong := broken_contract(model, torch.from_numpy(few).long()):
             raise InputError(f"mixer {run.model.mixer!r}: {wrong}")
         looks, diverged = fit(run, model, on_look)
-        batch = run.task.sample(Stream(run.data_seed, "test"), 0, run.budget.test)
+        batch = test_batch(run, run.task)
         scores = score(run.task, batch.tokens, batch.targets, predict(model, batch))
+        by_length = [[length, accuracy(model, test_batch(run, run.task_of_length(length)))] for length in run.budget.eval_lengths]
     state = model.state_size(run.task.cut)
     result = {
         "status": "diverged" if diverged else "finished",
         "steps": looks[-1].step,
         "validation_accuracy": looks[-1].accuracy,
         **scores,
+        "by_length": by_length,
         "curve": [list(look) for look in looks[1:]],
         "steps_to_90": next((look.step for look in looks if look.accuracy >= 0.9), None),
         "state_size": state,
@@ -108,6 +109,11 @@ def initial_model(run: Run) -> LanguageModel:
         return LanguageModel(run.model)
 
 
+def test_batch(run: Run, task: Task) -> Batch:
+    """The samples on which the run is judged, of its own task or of one that differs in length."""
+    return task.sample(Stream(run.data_seed, "test"), 0, run.budget.test)
+
+
 def fit(run: Run, model: LanguageModel, on_look: Callable[[Look], None] | None = None) -> tuple[list[Look], bool]:
     """Trains in place; the looks at the validation stream, from before the first step on, and whether loss or answers left the numbers."""
     budget = run.budget
@@ -138,7 +144,7 @@ def descent(run: Run, model: LanguageModel) -> Iterator[float]:
     steps, warmup = run.budget.steps, run.optimiser.warmup
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, steps, warmup))
     for batch in training_batches(run):
-        loss = loss_on(model, batch)
+        loss = cross_entropy(model, labelled(batch, run.budget.loss_on))
         if loss.isfinite():
             optimiser.zero_grad()
             torch.autograd.backward(loss)
@@ -159,7 +165,15 @@ def training_batches(run: Run) -> Iterator[Batch]:
             yield Batch(made.tokens[at : at + size], made.targets[at : at + size])
 
 
-def loss_on(model: LanguageModel, batch: Batch) -> torch.Tensor:
+def labelled(batch: Batch, where: LossOn) -> Batch:
+    """The batch with the labels that the loss is taken on: as it is, or with the next token wherever there is no answer."""
+    if where == "answers":
+        return batch
+    following = np.concatenate([batch.tokens[:, 1:], np.full_like(batch.tokens[:, :1], IGNORE)], axis=1)
+    return Batch(batch.tokens, np.where(batch.targets == IGNORE, following, batch.targets))
+
+
+def cross_entropy(model: LanguageModel, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy in nats over the labelled positions; only there is the unembedding applied."""
     asked = np.flatnonzero(batch.targets != IGNORE)
     answers = torch.from_numpy(batch.targets.reshape(-1)[asked]).long()
@@ -171,8 +185,9 @@ def loss_on(model: LanguageModel, batch: Batch) -> torch.Tensor:
 def predict(model: LanguageModel, batch: Batch) -> np.ndarray:
     """The most likely token at each labelled position, IGNORE elsewhere and where a logit is no number: `[batch, length]` int64."""
     predictions = np.full(batch.targets.shape, IGNORE, np.int64)
-    for at in range(0, len(batch.tokens), EVALUATION_BATCH):
-        part = slice(at, at + EVALUATION_BATCH)
+    rows = max(1, EVALUATION_TOKENS // batch.tokens.shape[1])
+    for at in range(0, len(batch.tokens), rows):
+        part = slice(at, at + rows)
         asked = np.flatnonzero(batch.targets[part] != IGNORE)
         logits = model.logits_at(torch.from_numpy(batch.tokens[part]).long(), torch.from_numpy(asked))
         numbers = logits.isfinite().all(dim=-1)
@@ -223,7 +238,7 @@ def seconds_per_step(run: Run, at_most: float) -> float:
             if number == 1:
                 began = time.perf_counter()
             optimiser.zero_grad()
-            torch.autograd.backward(loss_on(model, batch))
+            torch.autograd.backward(cross_entropy(model, labelled(batch, run.budget.loss_on)))
             optimiser.step()
             taken = number
             if number and time.perf_counter() - began > at_most:

@@ -38,7 +38,16 @@ OPTIMISERS = st.builds(
 
 COUNTS = st.integers(1, 10**6)
 
-BUDGETS = st.builds(Budget, steps=COUNTS, batch=COUNTS, check_every=COUNTS, stop_at=st.floats(1e-6, 9), validation=COUNTS, test=COUNTS)
+BUDGETS = st.builds(
+    Budget,
+    steps=COUNTS,
+    batch=COUNTS,
+    check_every=COUNTS,
+    stop_at=st.floats(1e-6, 9),
+    validation=COUNTS,
+    test=COUNTS,
+    loss_on=st.sampled_from(["answers", "all"]),
+)
 
 
 @st.composite
@@ -73,7 +82,7 @@ def test_a_run_is_a_value_that_a_set_can_hold():
 
 
 def test_the_hash_of_a_run_is_the_same_in_every_process_on_every_machine() -> None:
-    assert RUN.hash == "2ce09788ca9ef8e2"
+    assert RUN.hash == "05d6e0153a6f7b97"
 
 
 @given(runs())
@@ -97,7 +106,19 @@ def test_the_order_of_fields_is_no_part_of_a_run(run: Run) -> None:
 
 CHANGES: dict[str, tuple[type, dict[str, object]]] = {
     "optimiser": (Optimiser, {"learning_rate": 1e-3, "weight_decay": 0.2, "warmup": 0.1, "clip": 2.0}),
-    "budget": (Budget, {"steps": 9, "batch": 9, "check_every": 3, "stop_at": 0.9, "validation": 17, "test": 33}),
+    "budget": (
+        Budget,
+        {
+            "steps": 9,
+            "batch": 9,
+            "check_every": 3,
+            "stop_at": 0.9,
+            "validation": 17,
+            "test": 33,
+            "loss_on": "all",
+            "eval_lengths": [32, 20],
+        },
+    ),
     "model": (
         LanguageModelConfig,
         {
@@ -137,7 +158,7 @@ def test_every_field_that_decides_a_result_is_in_the_hash() -> None:
         found += [Run.from_dict(changed(described, f"{part}.{name}", value)).hash for name, value in changes.items()]
     blank = changed(described, "task.filler", "blank")  # without which there is none to be the first
     found.append(Run.from_dict(changed(blank, "task.blank_first", True)).hash)
-    assert len(set(found)) == len(found) == 3 + 4 + 6 + 6 + 12 + 1
+    assert len(set(found)) == len(found) == 3 + 4 + 8 + 6 + 12 + 1
 
 
 def test_the_version_of_the_samples_is_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:

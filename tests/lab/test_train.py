@@ -17,8 +17,19 @@ from recall_lab import train as training
 from recall_lab.errors import InputError
 from recall_lab.models import LanguageModel
 from recall_lab.run import SCHEMA, Budget, Optimiser
-from recall_lab.tasks import IGNORE, MQAR, Batch, Stream
-from recall_lab.train import adamw, descent, initial_model, learning_rate_factor, loss_on, predict, snapshot, train, training_batches, work
+from recall_lab.tasks import IGNORE, MQAR, Batch, Induction, JointRecall, Stream
+from recall_lab.train import (
+    adamw,
+    cross_entropy,
+    descent,
+    initial_model,
+    learning_rate_factor,
+    predict,
+    snapshot,
+    train,
+    training_batches,
+    work,
+)
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
@@ -50,9 +61,9 @@ def scripted_accuracies(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]
 
 
 def spoilt_from(step: int) -> Callable[[LanguageModel, Batch], torch.Tensor]:
-    """`loss_on`, but no number from this step on, as gradients see it too."""
+    """`cross_entropy`, but no number from this step on, as gradients see it too."""
     steps = itertools.count(1)
-    return lambda model, batch: loss_on(model, batch) * (math.nan if next(steps) >= step else 1.0)
+    return lambda model, batch: cross_entropy(model, batch) * (math.nan if next(steps) >= step else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +109,7 @@ def test_a_run_that_fails_leaves_torch_as_it_found_it(monkeypatch: pytest.Monkey
     def fail(model: LanguageModel, batch: Batch) -> torch.Tensor:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(training, "loss_on", fail)
+    monkeypatch.setattr(training, "cross_entropy", fail)
     torch.set_num_threads(2)
     before = settings_of_torch()
     with pytest.raises(ZeroDivisionError):
@@ -139,7 +150,7 @@ def test_the_curve_has_the_mean_loss_since_the_look_before() -> None:
 def test_a_loss_that_is_no_number_ends_the_run_with_the_weights_of_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[dict[str, torch.Tensor]] = []
     tested: list[dict[str, torch.Tensor]] = []
-    monkeypatch.setattr(training, "loss_on", spoilt_from(step=6))
+    monkeypatch.setattr(training, "cross_entropy", spoilt_from(step=6))
     monkeypatch.setattr(training, "snapshot", lambda model: looked_at.append(snapshot(model)) or snapshot(model))
     monkeypatch.setattr(training, "predict", lambda model, batch: tested.append(snapshot(model)) or predict(model, batch))
     result = train(tiny_run())
@@ -151,7 +162,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_weights_of_the_last_look
 
 
 def test_a_loss_that_is_no_number_at_once_leaves_the_weights_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "loss_on", spoilt_from(step=1))
+    monkeypatch.setattr(training, "cross_entropy", spoilt_from(step=1))
     run = tiny_run()
     result = train(run)
     assert (result["status"], result["steps"], result["curve"]) == ("diverged", 0, [])
@@ -218,7 +229,7 @@ def test_a_head_at_labelled_positions_has_the_loss_and_gradients_of_a_head_every
     model = LanguageModel(tiny_model(mixer=mixer, depth=2)).to(dtype)
     batch = TASK.sample(Stream(0), 0, 32)
     weights = list(model.parameters())
-    loss = loss_on(model, batch)
+    loss = cross_entropy(model, batch)
     logits, targets = model(torch.from_numpy(batch.tokens).long()), torch.from_numpy(batch.targets).long()
     full = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
     assert abs(loss.item() - full.item()) <= TOLERANCE[dtype]
@@ -231,7 +242,7 @@ def test_predictions_do_not_depend_on_how_many_samples_go_at_a_time(monkeypatch:
     model = LanguageModel(tiny_model())
     batch = TASK.sample(Stream(0), 0, 20)
     whole = predict(model, batch)
-    monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(training, "EVALUATION_TOKENS", 7 * 16)
     np.testing.assert_array_equal(predict(model, batch), whole)
     np.testing.assert_array_equal(whole != IGNORE, batch.targets != IGNORE)
 
@@ -364,3 +375,28 @@ def test_the_same_run_trains_as_it_did_when_its_schema_was_given(mixer: str, los
     assert SCHEMA == 3
     curve = train(tiny_run(model=tiny_model(mixer=mixer)))["curve"]
     assert [loss for _, loss, _ in curve] == pytest.approx(losses, rel=1e-3)
+
+
+def test_with_the_loss_on_all_tokens_a_label_is_the_answer_or_else_the_next_token() -> None:
+    batch = Batch(np.array([[5, 6, 7, 8]]), np.array([[IGNORE, 1, IGNORE, IGNORE]]))
+    np.testing.assert_array_equal(training.labelled(batch, "all").targets, [[6, 1, 8, IGNORE]])
+    np.testing.assert_array_equal(training.labelled(batch, "answers").targets, batch.targets)
+
+
+def test_where_the_loss_is_taken_changes_what_is_learned_and_not_what_is_asked() -> None:
+    answers, everywhere = (train(tiny_run(loss_on=where)) for where in ("answers", "all"))
+    assert answers["curve"] != everywhere["curve"]
+    assert [row[2] for row in answers["by_stratum"]] == [row[2] for row in everywhere["by_stratum"]]
+
+
+def test_a_trained_model_is_judged_at_other_lengths_too_and_at_its_own_alike() -> None:
+    result = train(tiny_run(task=Induction(length=16, values=2), steps=4, eval_lengths=(16, 40)))
+    assert result["by_length"][0] == [16, result["accuracy"]]
+    assert result["by_length"][1][0] == 40
+    assert 0.3 < result["by_length"][1][1] < 0.9
+    assert train(tiny_run(task=Induction(length=16, values=2), steps=4))["by_length"] == []
+
+
+def test_a_task_without_a_length_of_its_own_has_no_other_lengths() -> None:
+    with pytest.raises(ValueError, match="eval_lengths cannot be had: joint_recall has no field length"):
+        tiny_run(task=JointRecall(), eval_lengths=(64,))
