@@ -148,18 +148,19 @@ def _point(group: Sequence[Run], results: Mapping[str, Mapping[str, Any]], label
 
 
 def capacities(found: Iterable[Point]) -> list[Capacity]:
-    """The capacity of every model, its difficulties taken together."""
-    groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    """The capacity of every model on every kind of task, its difficulties taken together."""
+    groups: dict[tuple[str, str, str], list[Point]] = defaultdict(list)
     for point in found:
-        groups[point.label, canonical_json(_model(point.model))].append(point)
-    return [_capacity(group) for group in groups.values()]
+        groups[point.label, point.task.name, canonical_json(_model(point.model))].append(point)
+    tasks = {name for _, name, _ in groups}
+    return [_capacity(group, f"{label} on {name}" if len(tasks) > 1 else label) for (label, name, _), group in groups.items()]
 
 
-def _capacity(group: Sequence[Point]) -> Capacity:
+def _capacity(group: Sequence[Point], label: str) -> Capacity:
     best = max(group, key=lambda point: point.certified.median)
     most = max(point.task.answer_bits for point in group)
     return Capacity(
-        label=best.label,
+        label=label,
         state_bits=best.state_bits,
         certified=best.certified,
         saturated=any(point.accuracy.median >= SATURATED for point in group if point.task.answer_bits == most),
@@ -204,7 +205,7 @@ def _labels(runs: Sequence[Run]) -> dict[str, str]:
     for fields in described.values():
         rivals[fields["mixer"]].append(fields)
     names = _short_names(rivals)
-    return {key: " ".join([names[fields["mixer"]], *_differing(fields, rivals[fields["mixer"]])]) for key, fields in described.items()}
+    return {key: " ".join([names[fields["mixer"]], *differing(fields, rivals[fields["mixer"]])]) for key, fields in described.items()}
 
 
 def _short_names(mixers: Collection[str]) -> dict[str, str]:
@@ -214,18 +215,27 @@ def _short_names(mixers: Collection[str]) -> dict[str, str]:
 
 
 def _difficulties(runs: Sequence[Run]) -> dict[str, str]:
-    """Task to the fields in which the sweep's tasks differ."""
+    """Task to its kind, where the sweep has several, and the fields in which it differs from others of its kind."""
     tasks = {canonical_json(_described(run.task)): run.task for run in runs}
-    described = [_described(task) for task in tasks.values()]
-    return {key: " ".join(_differing(_described(task), described)) or task.name for key, task in tasks.items()}
+    rivals: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for task in tasks.values():
+        rivals[task.name].append(task.to_dict())
+    kinds = {name: [name] if len(rivals) > 1 else [] for name in rivals}
+    return {key: " ".join([*kinds[task.name], *differing(task.to_dict(), rivals[task.name])]) or task.name for key, task in tasks.items()}
 
 
 def _described(task: Task) -> dict[str, Any]:
     return {"task": task.name, **task.to_dict()}
 
 
-def _differing(fields: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"{name}={value}" for name, value in fields.items() if any(rival.get(name) != value for rival in rivals)]
+def differing(fields: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`name=value` for every field that has another value in any of the rivals."""
+    return [f"{name}={_shown(value)}" for name, value in fields.items() if any(rival.get(name) != value for rival in rivals)]
+
+
+def _shown(value: object) -> object:
+    """A choice of several as its parts joined, which a table has room for."""
+    return ("+".join(map(str, value)) or "none") if isinstance(value, tuple) else value
 
 
 def point_row(point: Point) -> dict[str, Any]:

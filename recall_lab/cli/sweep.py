@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +94,11 @@ class Progress:
 
 
 def describe(run: "Any") -> str:
-    """A run in a few words."""
-    fields = {key: value for key, value in run.model.fields.items() if key in ("width", "window", "feature_width")}
-    shown = " ".join(f"{key}={value}" for key, value in fields.items())
+    """A run in a few words: of its mixer's fields those that are not the default."""
+    from ..capacity import differing
+    from ..models import mixer_class
+
+    shown = " ".join(differing(run.model.fields, [asdict(mixer_class(run.model.mixer).Config())]))
     return (
         f"{run.task.name} ({run.task.answer_bits:.0f} bits) {run.model.mixer} {shown} rate {run.optimiser.learning_rate:g} seed {run.seed}"
     )

@@ -25,11 +25,12 @@ def draw_all(found: "Report", folder: Path, command: str) -> list[Path]:
     names = sorted({point.task.name for point in found.points})
     note = f"{command} · {', '.join(names)} · {seeds} seeds"
     capacity = capacity_figure(found.points, title=found.says, note=f"{note}: dots, range, median")
-    accuracy = accuracy_figure(found.points, note=f"{note}: range as a band, median")
-    paths = [
-        *save(capacity, capacity_table(found.points), folder / FIGURE),
-        *save(accuracy, accuracy_table(found.points), folder / "accuracy.png"),
-    ]
+    paths = save(capacity, capacity_table(found.points), folder / FIGURE)
     plt.close(capacity)
-    plt.close(accuracy)
+    for name in names:
+        points = [point for point in found.points if point.task.name == name]
+        accuracy = accuracy_figure(points, note=f"{command} · {name} · {seeds} seeds: range as a band, median")
+        file = "accuracy.png" if len(names) == 1 else f"accuracy_{name}.png"
+        paths += save(accuracy, accuracy_table(points), folder / file)
+        plt.close(accuracy)
     return paths

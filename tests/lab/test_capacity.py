@@ -139,7 +139,7 @@ def test_tasks_of_another_name_are_other_tasks_though_their_fields_agree() -> No
     twin = type("Twin", (MQAR,), {"name": "twin", "__module__": __name__})
     try:
         task = twin(**TASK.to_dict())
-        assert difficulties([tiny_run(), tiny_run(task=task)]) == ["task=mqar", "task=twin"]
+        assert difficulties([tiny_run(), tiny_run(task=task)]) == ["mqar", "twin"]
     finally:
         del TASKS["twin"]
 

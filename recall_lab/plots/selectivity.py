@@ -1,0 +1,97 @@
+"""What selection buys: accuracy by the signals of a state-space model that depend on the token, and how it lasts on longer sequences."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..report import Report
+from .style import COLUMN, CONTROL, style
+
+REPORTED = {"none": 0.564, "dt+B+C": 0.998}
+"""Selective copying in the Mamba architecture with S4 (no signal depends on the token) and with S6 (all do), as Gu & Dao 2023 report it
+(arXiv:2312.00752, table 1): length 4,096, 16 content tokens, vocabulary 16, two layers, 400,000 steps."""
+
+
+def selectivity_table(found: Report) -> pd.DataFrame:
+    """One row a finished run of a selective mixer and length on which it was judged: task, selective, seed, length, trained_at, accuracy."""
+    rows = []
+    for run in found.runs:
+        if run.hash not in found.done:
+            continue
+        result, trained_at = found.done[run.hash], run.task.length
+        judged = {trained_at: result["accuracy"], **dict(result["by_length"])}
+        about = {
+            "task": run.task.name,
+            "mixer": run.model.mixer,
+            "selective": "+".join(run.model.fields["selective"]) or "none",
+            "seed": run.seed,
+        }
+        rows += [{**about, "length": length, "trained_at": trained_at, "accuracy": judged[length]} for length in sorted(judged)]
+    return pd.DataFrame(rows)
+
+
+def selectivity_figure(
+    table: pd.DataFrame, controls: Mapping[str, float], *, title: str, note: str, reported: Mapping[str, float] | None = None
+) -> Figure:
+    """Accuracy at the trained length by what is selective: a faint dot a seed, a bar for their range, the median as a marker.
+
+    `table` is `selectivity_table` of one task; dotted: its controls; open diamonds: what was reported elsewhere, at other sizes.
+    """
+    own = table[table.length == table.trained_at]
+    names = list(dict.fromkeys(own.selective))
+    with style():
+        figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.8))
+        axes.spines[["top", "right"]].set_visible(False)
+        for place, name in enumerate(names):
+            seeds = own[own.selective == name].accuracy
+            axes.plot([place] * len(seeds), seeds, ".", color="C0", alpha=0.35, markersize=3)
+            axes.plot([place, place], [seeds.min(), seeds.max()], color="C0", linewidth=1)
+            axes.plot(place, seeds.median(), "D", color="C0", markersize=4)
+            if reported and name in reported:
+                axes.plot(place + 0.22, reported[name], "D", color="0.3", markerfacecolor="white", markersize=4)
+                axes.annotate(
+                    "reported", (place + 0.22, reported[name]), (0, -8), textcoords="offset points", fontsize=5, ha="center", color="0.3"
+                )
+        for name, accuracy in controls.items():
+            axes.axhline(accuracy, **CONTROL)
+            axes.annotate(
+                name.replace("_", " "),
+                (len(names) - 0.5, accuracy),
+                (0, 2),
+                textcoords="offset points",
+                fontsize=5,
+                ha="right",
+                color="0.45",
+            )
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_ylim(0, 1.03)
+        axes.set_ylabel("accuracy")
+        figure.supxlabel(f"signals that depend on the token\n{note}", fontsize=6)
+        axes.set_title(title, loc="left", wrap=True)
+    return figure
+
+
+def length_figure(table: pd.DataFrame, chance: float, *, title: str, note: str) -> Figure:
+    """Accuracy over the length of the sequence, a line for what is selective, its seeds as a band; dotted: chance and the trained length."""
+    with style():
+        figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.7))
+        axes.spines[["top", "right"]].set_visible(False)
+        markers = dict(zip(dict.fromkeys(table.selective), "os^vDP", strict=False))
+        for number, (name, marker) in enumerate(markers.items()):
+            by_length = table[table.selective == name].groupby("length").accuracy
+            median, low, high = by_length.median(), by_length.min(), by_length.max()
+            axes.fill_between(median.index, low, high, color=f"C{number}", alpha=0.15, linewidth=0)
+            axes.plot(median.index, median, "-" + marker, color=f"C{number}", linewidth=0.8, markersize=3, label=name)
+        axes.axhline(chance, **CONTROL)
+        axes.axvline(float(table.trained_at.iloc[0]), **CONTROL)
+        axes.annotate("trained", (float(table.trained_at.iloc[0]), 0.02), (2, 0), textcoords="offset points", fontsize=5, color="0.45")
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(0, 1.03)
+        axes.set_ylabel("accuracy")
+        axes.legend(frameon=False, title="depends on the token", title_fontsize=6)
+        figure.supxlabel(f"length of the sequence [tokens]\n{note}", fontsize=6)
+        axes.set_title(title, loc="left", wrap=True)
+    return figure
