@@ -7,14 +7,13 @@ best turn, and both outputs are compared before anything is timed.
 from collections.abc import Callable
 from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recall_lab.kernels import linear_attention, softmax_attention
 
-from .paired import Row, in_turns
+from .paired import Row, growth_exponents, in_turns
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -75,7 +74,7 @@ def compared(what: str, ours: Attention, other: Attention, turns: int = 5) -> li
     pairs = [seconds(ours, other, length, turns) for length in LENGTHS]
     shape = f"batch {BATCH}, {HEADS} heads {WIDTH} wide, float32, forward and backward, 1 thread"
     rows = [Row(f"{what}, length {length}", a, b, b / a, 1.0, shape) for length, (a, b) in zip(LENGTHS, pairs, strict=True)]
-    growth, other_growth = (exponent(side) for side in zip(*pairs, strict=True))
+    growth, other_growth = growth_exponents(LENGTHS, pairs)
     note = f"time as length^{growth:.2f}, the other's as length^{other_growth:.2f}; ratio = allowed {LINEAR_GROWTH} / ours"
     return [*rows, Row(f"{what}, growth", *pairs[-1], LINEAR_GROWTH / growth, 1.0, note)]
 
@@ -89,8 +88,3 @@ def seconds(ours: Attention, other: Attention, length: int, turns: int) -> tuple
     return in_turns(
         lambda: torch.autograd.grad(ours(*leaves), leaves, grad), lambda: torch.autograd.grad(other(*leaves), leaves, grad), turns
     )
-
-
-def exponent(times: tuple[float, ...]) -> float:
-    """Slope of log time over log length, by least squares."""
-    return float(np.polyfit(np.log(LENGTHS), np.log(times), 1)[0])

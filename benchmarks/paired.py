@@ -1,8 +1,10 @@
 """What every benchmark returns, and how it times two sides against each other."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Row(NamedTuple):
@@ -28,3 +30,9 @@ def in_turns(ours: Callable[[], object], other: Callable[[], object], turns: int
             run()
             best[side] = min(best[side], time.perf_counter() - started)
     return best[0], best[1]
+
+
+def growth_exponents(sizes: Sequence[int], times: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Slope of log time over log size of either side, by least squares."""
+    ours, other = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+    return float(ours), float(other)
