@@ -77,10 +77,18 @@ class Mamba(SelectiveMixer):
         return found["dt"], found["B"], found["C"]
 
     def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length width"]:
+        return self.resume(x, None)[0]
+
+    def resume(
+        self, x: Float[Tensor, "batch length width"], state: MambaState | None
+    ) -> tuple[Float[Tensor, "batch length width"], MambaState]:
+        """All positions of a piece of a sequence and the state after it, given the state after the piece before; None: it is the first."""
+        tail, states = state or (None, None)
         x, z = self.in_proj(x).chunk(2, dim=-1)
-        u, _ = self.convolve(x)
+        u, tail = self.convolve(x, tail)
         dt, B, C = self.signals(u)
-        return self.out_proj(selective_scan(u, dt, self.rates, B, C, self.D, z))
+        y, states = selective_scan(u, dt, self.rates, B, C, self.D, z, initial_state=states, return_final_state=True)
+        return self.out_proj(y), (tail, states)
 
     def init_state(self, batch: int) -> MambaState:
         return self.empty_tail(batch), at_least_float32(self.A_log).new_zeros(batch, *self.A_log.shape)

@@ -102,10 +102,18 @@ class Mamba2(SelectiveMixer):
         return x, dt if "dt" in config.selective else dt.new_zeros(x.shape[:-1]), B, C
 
     def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length width"]:
+        return self.resume(x, None)[0]
+
+    def resume(
+        self, x: Float[Tensor, "batch length width"], state: Mamba2State | None
+    ) -> tuple[Float[Tensor, "batch length width"], Mamba2State]:
+        """All positions of a piece of a sequence and the state after it, given the state after the piece before; None: it is the first."""
+        tail, states = state or (None, None)
         z, convolved, dt = self.in_proj(x).split(self.parts, dim=-1)
-        x, dt, B, C = self.signals(self.convolve(convolved)[0], dt)
-        y = ssd(x, dt, self.rates, B, C, self.D, dt_bias=self.dt_bias)
-        return self.out_proj(self.norm(y.flatten(-2), z))
+        convolved, tail = self.convolve(convolved, tail)
+        x, dt, B, C = self.signals(convolved, dt)
+        y, states = ssd(x, dt, self.rates, B, C, self.D, dt_bias=self.dt_bias, initial_state=states, return_final_state=True)
+        return self.out_proj(self.norm(y.flatten(-2), z)), (tail, states)
 
     def init_state(self, batch: int) -> Mamba2State:
         config = self.config

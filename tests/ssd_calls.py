@@ -31,7 +31,7 @@ class Scan:
     def heads(self) -> int:
         return self.groups * self.group_heads
 
-    def tensors(self, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    def tensors(self, dtype: torch.dtype = torch.float64, device: str = "cpu") -> dict[str, Tensor]:
         """A tensor for each of NAMES, and gradients `dy` and `dstate` for the two outputs."""
         shared, states = (self.length, self.groups, self.state), (self.heads, self.head_width, self.state)
         heads = (self.length, self.heads, self.head_width)
@@ -39,15 +39,16 @@ class Scan:
         generator = torch.Generator().manual_seed(self.seed)
         drawn = {name: torch.randn(self.batch, *shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
         drawn |= {"log_decay": -drawn["log_decay"].abs(), "D": torch.randn(heads[1:], generator=generator, dtype=torch.float64)}
-        return {name: tensor.to(dtype) for name, tensor in drawn.items()}
+        return {name: tensor.to(device, dtype) for name, tensor in drawn.items()}
 
 
-def scans(max_length: int = LENGTHS[-1]) -> st.SearchStrategy[Scan]:
-    """Every kind of shape: none of a batch, no token, a chunk longer than the sequence, one group and one head a group."""
+def scans(max_length: int = LENGTHS[-1], most: int = 3) -> st.SearchStrategy[Scan]:
+    """Every kind of shape: none of a batch, no token, a chunk longer than the sequence, one group and one head a group; `most` of both."""
     lengths = st.sampled_from([length for length in LENGTHS if length <= max_length]) | st.integers(0, max_length)
-    sizes = {"batch": st.integers(0, 2), "length": lengths, "chunk": st.sampled_from(CHUNKS) | st.integers(1, 70)}
-    small = {name: st.integers(1, 3) for name in ("groups", "group_heads")} | {name: st.integers(1, 7) for name in ("head_width", "state")}
-    return st.builds(Scan, **sizes, **small, seed=st.integers(0, 2**16))
+    sizes = {"batch": st.integers(0, most - 1), "length": lengths, "chunk": st.sampled_from(CHUNKS) | st.integers(1, 70)}
+    heads = {name: st.integers(1, most) for name in ("groups", "group_heads")}
+    widths = {name: st.integers(1, 7) for name in ("head_width", "state")}
+    return st.builds(Scan, **sizes, **heads, **widths, seed=st.integers(0, 2**16))
 
 
 def outcome(tensors: dict[str, Tensor], chunk: int, backend: Backend, wanted: tuple[bool, ...] = (True,) * 6) -> dict[str, Tensor]:

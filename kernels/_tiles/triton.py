@@ -35,6 +35,20 @@ def store_rows(x, head, row, column, length, rows, WIDTH: tl.constexpr):
     tl.store(x + (head * length + row)[:, None] * WIDTH + column[None, :], rows.to(x.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+@no_type_check
+def load_row(x, row, column, WIDTH: tl.constexpr, DTYPE: tl.constexpr):
+    """x[row, column] of a contiguous `[row, WIDTH]`, as `[column]` of DTYPE; zero outside. The row is there."""
+    return tl.load(x + row * WIDTH + column, mask=column < WIDTH, other=0.0).to(DTYPE)
+
+
+@triton.jit
+@no_type_check
+def store_row(x, row, column, values, WIDTH: tl.constexpr):
+    """x[row, column] = values, rounded to x's type, where the column is there."""
+    tl.store(x + row * WIDTH + column, values.to(x.dtype.element_ty), mask=column < WIDTH)
+
+
 def padded(width: int) -> int:
     """The least power of two that holds `width` columns and that `tl.dot` takes."""
     return max(LEAST, triton.next_power_of_2(width))

@@ -10,13 +10,13 @@ from .._dispatch import Backend, Operator
 from . import eager, reference
 
 
-def _not_written(*_: Tensor) -> str:
-    return "its Triton body is not written yet"
+def _triton(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Literal["silu"] | None, tail: Tensor) -> Tensor:
+    from . import triton
+
+    return triton.causal_conv(x, weight, bias, activation, tail)
 
 
-OPERATOR = Operator(
-    name="causal_conv", reference=reference.causal_conv, eager=eager.causal_conv, triton=eager.causal_conv, refuses=_not_written
-)
+OPERATOR = Operator(name="causal_conv", reference=reference.causal_conv, eager=eager.causal_conv, triton=_triton)
 
 
 @overload
@@ -42,11 +42,13 @@ def causal_conv(
     """y_t = f(bias + sum_j weight_j x_{t-taps+1+j}), j = 0 .. taps-1, in every channel; f is silu or nothing. The last tap is the present.
 
     `tail` holds the taps-1 tokens before the first, oldest first (None: zeros); with `return_tail` the same for what comes next is
-    returned beside y, so a sequence may be given in pieces, or token by token. Differentiable as often as wanted, the tail too. float64,
-    float32, float16 and bfloat16, the last two with products and sums in float32; weight and bias may be float32 there. The reference
-    computes in the dtype given.
+    returned beside y, so a sequence may be given in pieces, or token by token. Differentiable, the tail too: once in Triton, as often as
+    wanted in the others. float32, float16 and bfloat16, the last two with products and sums in float32, where weight and bias may be float32
+    as well; float64 as reference and eager. The reference computes in the dtype given.
 
-    Cost: 2 taps floating-point operations a token and channel, and twice that again for the gradient; bytes of one padded copy of x.
+    Cost: 2 taps floating-point operations a token and channel, and twice that again for the gradient (three times in Triton with silu,
+    before which it computes the sums again). Bytes of one padded copy of x; in Triton x and y once, and for the gradient both again with
+    one float32 copy of y.
 
     Raises ValueError for shapes or dtypes that do not fit, and BackendUnavailable where `backend` cannot run.
     """

@@ -81,7 +81,7 @@ def _outputs(
     store_rows(out, head, t, u, length, y, VALUE_WIDTH)
 
 
-@torch.library.custom_op("recall_lab::linear_attention", mutates_args=())
+@torch.library.custom_op("recall_lab::linear_attention_triton_fwd", mutates_args=())
 def directed(query: Tensor, key: Tensor, value: Tensor, reverse: bool) -> Tensor:
     """L(query, key, value), or L' if `reverse`."""
     batch, heads, length, features = query.shape

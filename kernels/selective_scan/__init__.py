@@ -1,6 +1,6 @@
 """The selective scan: a linear recurrence in every channel, whose step size, input and read-out depend on the token (Mamba)."""
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Float
@@ -10,17 +10,26 @@ from .._dispatch import Backend, Operator
 from . import eager, reference
 from ._checks import check_scan
 
+MOST_STATES = 256
+"""most states of a channel in Triton: there the parts of dB and dC, which grow with the square, are as large as 1/8 of all states, each"""
 
-def _not_written(*_: Tensor) -> str:
-    return "its Triton body is not written yet"
+
+def _too_many_states(_u: Tensor, _dt: Tensor, A: Tensor, *_: Tensor) -> str | None:
+    return f"a channel may have {MOST_STATES} states, got {A.shape[1]}" if A.shape[1] > MOST_STATES else None
+
+
+def _triton(*args: Any) -> tuple[Tensor, Tensor]:
+    from . import triton
+
+    return triton.selective_scan(*args)
 
 
 OPERATOR = Operator(
     name="selective_scan",
     reference=reference.selective_scan,
     eager=eager.selective_scan,
-    triton=eager.selective_scan,
-    refuses=_not_written,
+    triton=_triton,
+    refuses=_too_many_states,
 )
 
 
@@ -59,12 +68,13 @@ def selective_scan(
     beside y: a sequence may be given in pieces. Length 0 gives back the initial state.
 
     Differentiable once in every tensor, through the final state too; the reference, as often as wanted. u, dt, B, C, z share a dtype:
-    float64, float32, float16 or bfloat16; the last two are computed in float32, the state stays float32, and A, D, dt_bias and the state
-    may be given in it. The reference computes in the dtype given. A decay is rounded once a token, and always alike where delta does not
-    change: what is remembered over m tokens may be off by m roundings.
+    float32, float16 or bfloat16, and as reference and eager float64. float16 and bfloat16 are computed in float32, the state stays float32,
+    and A, D, dt_bias and the state may be given in it. The reference computes in the dtype given. A decay is rounded once a token, and
+    always alike where delta does not change: what is remembered over m tokens may be off by m roundings.
 
     Cost: 7 states + 3 floating-point operations a token and channel, three times that again for the gradient, which keeps the inputs and one
-    state in 16; without a gradient none is kept. The reference keeps every state.
+    state in 16; without a gradient none is kept. In Triton the backward pass takes as much again for up to 64 states, and four times that
+    for 256. The reference keeps every state.
 
     Raises ValueError for shapes or dtypes that do not fit, and BackendUnavailable where `backend` cannot run.
     """

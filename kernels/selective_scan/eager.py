@@ -12,16 +12,13 @@ a token's part is one block of memory.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .._step_size import step_size
-from .reference import finish
-
-SLAB = 16
-"""tokens between two states that are kept; 32 gained 4 % and doubled the workspaces"""
+from . import _around as around
+from ._around import SLAB
 
 
 class _Slab(NamedTuple):
@@ -129,32 +126,7 @@ def _fill_grads(dy: Tensor, C: Tensor, decay: Tensor, after: Tensor, grads: Tens
         grad.addcmul_(a, grad_after)
 
 
-@forward.register_fake
-def _(u: Tensor, delta: Tensor, _A: Tensor, _B: Tensor, _C: Tensor, state: Tensor, keep_edges: bool) -> tuple[Tensor, Tensor, Tensor]:
-    slabs = -(-u.shape[1] // SLAB) if keep_edges else 0
-    return delta.new_empty(u.shape), state.new_empty(state.shape), state.new_empty((slabs, *state.shape))
-
-
-@backward.register_fake
-def _(_grad_y: Tensor, grad_state: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-    *tensors, _edges = inputs
-    return *(x.new_empty(x.shape) for x in tensors), grad_state.new_empty(grad_state.shape)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # else autograd would make zeros as large as the edges
-    ctx.save_for_backward(*inputs[:5], output[2])
-
-
-def _differentiate(ctx: Any, grad_y: Tensor | None, grad_state: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    u, delta, A, B, C, edges = ctx.saved_tensors
-    zero = delta.new_zeros(())
-    grad_y = zero.expand(u.shape) if grad_y is None else grad_y
-    grad_state = zero.expand(edges.shape[1:]) if grad_state is None else grad_state
-    return *backward(grad_y, grad_state, u, delta, A, B, C, edges), None
-
-
-forward.register_autograd(_differentiate, setup_context=_keep)
+around.register(forward, backward)
 
 
 def selective_scan(
@@ -169,10 +141,5 @@ def selective_scan(
     dt_softplus: bool,
     initial_state: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs, and the state after the last token; all in float32 at least, outputs rounded once. Differentiable once."""
-    wide = torch.promote_types(u.dtype, torch.float32)
-    delta = step_size(dt.to(wide), dt_bias, dt_softplus)
-    state = u.new_zeros((u.shape[0], *A.shape), dtype=wide) if initial_state is None else initial_state.to(wide)
-    inputs = (u, delta, A.to(wide), B, C, state)
-    y, state, _ = forward(*inputs, torch.is_grad_enabled() and any(x.requires_grad for x in inputs))
-    return finish(y, u, D, z).to(u.dtype), state
+    """Outputs, and the state after the last token."""
+    return around.selective_scan(forward, u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state)

@@ -151,7 +151,7 @@ def _constants(query: Tensor, value: Tensor, scale: float) -> dict[str, Any]:
     }
 
 
-@torch.library.custom_op("recall_lab::softmax_attention_fwd", mutates_args=())
+@torch.library.custom_op("recall_lab::softmax_attention_triton_fwd", mutates_args=())
 def forward(query: Tensor, key: Tensor, value: Tensor, window: int, scale: float) -> tuple[Tensor, Tensor]:
     """Gives y and, for the backward pass, b `[batch, heads, length]`; 1 <= window <= length, or anything where length is 0."""
     batch, heads, length, _ = query.shape
@@ -165,7 +165,7 @@ def forward(query: Tensor, key: Tensor, value: Tensor, window: int, scale: float
     return out, log_sums
 
 
-@torch.library.custom_op("recall_lab::softmax_attention_bwd", mutates_args=())
+@torch.library.custom_op("recall_lab::softmax_attention_triton_bwd", mutates_args=())
 def backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, log_sums: Tensor, window: int, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,11 +16,13 @@ Heads = Float[Tensor, "batch length heads head_width"]
 State = Float[Tensor, "batch heads head_width state"]
 
 
-def _not_written(*_: Tensor) -> str:
-    return "its Triton body is not written yet"
+def _triton(x: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, initial_state: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    from . import triton
+
+    return triton.ssd_scan(x, log_decay, B, C, initial_state, chunk)
 
 
-OPERATOR = Operator(name="ssd_scan", reference=reference.ssd_scan, eager=eager.ssd_scan, triton=eager.ssd_scan, refuses=_not_written)
+OPERATOR = Operator(name="ssd_scan", reference=reference.ssd_scan, eager=eager.ssd_scan, triton=_triton)
 
 
 @overload
@@ -54,7 +56,8 @@ def ssd_scan(
 
     Cost, in chunks of Q = `chunk` tokens: 2 Q state floating-point operations a token and group, 2 Q head_width + 3 Q + 4 head_width state
     a token and head, and for the gradient 2 to 3 times that again. Bytes: inputs and output once; for the gradient head_width state / Q
-    numbers a token and head, the states between chunks. The reference keeps a state for every token.
+    numbers a token and head, the states between chunks. Triton takes Q = 64 whatever `chunk` is, keeps those states while it runs even
+    where no gradient is wanted, and spends 2 Q state on every 32 columns of a head. The reference keeps a state for every token.
 
     Raises ValueError for shapes or dtypes that do not fit, and BackendUnavailable where `backend` cannot run.
     """

@@ -7,16 +7,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from heads import Attention, Heads
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
 from recall_lab import kernels
-from recall_lab.kernels import _dispatch, linear_attention, softmax_attention
+from recall_lab.kernels import _dispatch, linear_attention
 from recall_lab.kernels._checks import check_heads
 
-every_operator = pytest.mark.parametrize("attention", [softmax_attention, linear_attention])
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "softmax_attention": [(1, 2, 5, 4)] * 3,
+    "linear_attention": [(1, 2, 5, 4)] * 3,
+    "causal_conv": [(1, 5, 3), (3, 4), (3,)],
+    "selective_scan": [(1, 5, 3), (1, 5, 3), (3, 2), (1, 5, 2), (1, 5, 2), (3,), (1, 5, 3), (3,)],
+    "ssd_scan": [(1, 5, 2, 3), (1, 5, 2), (1, 5, 1, 4), (1, 5, 1, 4), (2,)],
+}
+"""of the tensors that each operator takes by position"""
+
+every_operator = pytest.mark.parametrize("name", SHAPES)
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +39,15 @@ def without_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def on_gpu() -> Iterator[Callable[..., list[Tensor]]]:
-    """Makes tensors that say they are on a GPU and hold nothing."""
+    """Makes arguments that say they are on a GPU and hold nothing."""
     with FakeTensorMode():
-        yield lambda width=4, dtype=torch.float32: [torch.empty(1, 1, 8, width, device="cuda", dtype=dtype) for _ in range(3)]
+        yield lambda name, dtype=torch.float32: [torch.empty(shape, device="cuda", dtype=dtype) for shape in SHAPES[name]]
 
 
-def on_cpu(dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    return Heads(batch=1, length=5).tensors(dtype)[:3]
+def on_cpu(name: str, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Arguments that suit all: below 0, as decays are."""
+    generator = torch.Generator().manual_seed(0)
+    return [-torch.rand(shape, generator=generator, dtype=dtype) for shape in SHAPES[name]]
 
 
 def in_a_fresh_process(code: str, **environment: str) -> None:
@@ -46,55 +56,64 @@ def in_a_fresh_process(code: str, **environment: str) -> None:
     subprocess.run([sys.executable, "-c", code], env={**kept, "PYTHONPATH": paths, **environment}, check=True, timeout=120)
 
 
-def test_cpu_tensors_go_to_eager() -> None:
-    assert kernels.which("softmax_attention", *on_cpu()) == "eager"
-
-
-@pytest.mark.usefixtures("without_interpreter")
-def test_gpu_tensors_go_to_triton_where_it_takes_them_and_to_eager_elsewhere(on_gpu: Callable[..., list[Tensor]]) -> None:
-    assert kernels.which("softmax_attention", *on_gpu()) == "triton"
-    assert kernels.which("softmax_attention", *on_gpu(dtype=torch.bfloat16)) == "triton"
-    assert kernels.which("softmax_attention", *on_gpu(dtype=torch.float64)) == "eager"
-    assert kernels.which("softmax_attention", *on_gpu(width=129)) == "eager"
-    assert kernels.which("linear_attention", *on_gpu(width=129)) == "triton"
-    assert kernels.which("linear_attention", *on_gpu()[:2], *on_cpu()[:1]) == "eager"
-
-
-def test_gpu_tensors_go_to_eager_without_triton(on_gpu: Callable[..., list[Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "triton", None)
-    assert kernels.which("softmax_attention", *on_gpu()) == "eager"
-    with pytest.raises(kernels.BackendUnavailable, match=r"'triton': triton is not installed; backend='eager' can"):
-        softmax_attention(*on_gpu(), backend="triton")
+@every_operator
+def test_cpu_tensors_go_to_eager(name: str) -> None:
+    assert kernels.which(name, *on_cpu(name)) == "eager"
 
 
 @every_operator
 @pytest.mark.usefixtures("without_interpreter")
-def test_triton_is_refused_on_cpu_without_the_interpreter(attention: Attention) -> None:
-    with pytest.raises(kernels.BackendUnavailable, match=r"it needs CUDA tensors \(or TRITON_INTERPRET=1, set before"):
-        attention(*on_cpu(), backend="triton")
+def test_gpu_tensors_go_to_triton_where_it_takes_them_and_to_eager_elsewhere(name: str, on_gpu: Callable[..., list[Tensor]]) -> None:
+    assert kernels.which(name, *on_gpu(name)) == "triton"
+    assert kernels.which(name, *on_gpu(name, torch.bfloat16)) == "triton"
+    assert kernels.which(name, *on_gpu(name, torch.float64)) == "eager"
+    assert kernels.which(name, *on_gpu(name)[:-1], *on_cpu(name)[-1:]) == "eager"
 
 
 @pytest.mark.usefixtures("without_interpreter")
-def test_triton_is_refused_in_float64_on_a_gpu(on_gpu: Callable[..., list[Tensor]]) -> None:
+def test_gpu_tensors_of_sizes_that_triton_refuses_go_to_eager(monkeypatch: pytest.MonkeyPatch, on_gpu: Callable[..., list[Tensor]]) -> None:
+    monkeypatch.setitem(SHAPES, "wide", [(1, 1, 8, 129)] * 3)
+    assert kernels.which("softmax_attention", *on_gpu("wide")) == "eager"
+    assert kernels.which("linear_attention", *on_gpu("wide")) == "triton"
+
+
+@every_operator
+def test_gpu_tensors_go_to_eager_without_triton(name: str, on_gpu: Callable[..., list[Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert kernels.which(name, *on_gpu(name)) == "eager"
+    with pytest.raises(kernels.BackendUnavailable, match=r"'triton': triton is not installed; backend='eager' can"):
+        getattr(kernels, name)(*on_gpu(name), backend="triton")
+
+
+@every_operator
+@pytest.mark.usefixtures("without_interpreter")
+def test_triton_is_refused_on_cpu_without_the_interpreter(name: str) -> None:
+    with pytest.raises(kernels.BackendUnavailable, match=rf"{name} .* it needs CUDA tensors \(or TRITON_INTERPRET=1, set before"):
+        getattr(kernels, name)(*on_cpu(name), backend="triton")
+
+
+@every_operator
+@pytest.mark.usefixtures("without_interpreter")
+def test_triton_is_refused_in_float64_on_a_gpu(name: str, on_gpu: Callable[..., list[Tensor]]) -> None:
     with pytest.raises(kernels.BackendUnavailable, match=r"it takes torch.float32, .* got torch.float64; backend='eager' can"):
-        linear_attention(*on_gpu(dtype=torch.float64), backend="triton")
+        getattr(kernels, name)(*on_gpu(name, torch.float64), backend="triton")
 
 
 def test_the_environment_is_asked_after_the_context_and_the_context_after_the_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECALL_LAB_BACKEND", "reference")
-    assert kernels.which("linear_attention", *on_cpu()) == "reference"
+    assert kernels.which("linear_attention", *on_cpu("linear_attention")) == "reference"
     with kernels.backend("triton"):
-        assert kernels.which("linear_attention", *on_cpu()) == "triton"
-        assert _dispatch.choose(kernels.OPERATORS["linear_attention"], on_cpu(), "eager") == "eager"
-    assert kernels.which("linear_attention", *on_cpu()) == "reference"
+        assert kernels.which("linear_attention", *on_cpu("linear_attention")) == "triton"
+        assert _dispatch.choose(kernels.OPERATORS["linear_attention"], on_cpu("linear_attention"), "eager") == "eager"
+    assert kernels.which("linear_attention", *on_cpu("linear_attention")) == "reference"
 
 
 def test_the_context_ends_with_its_block_even_when_that_fails() -> None:
     with kernels.backend("reference"):
         with pytest.raises(RuntimeError), kernels.backend("triton"):
             raise RuntimeError
-        assert kernels.which("linear_attention", *on_cpu()) == "reference"
-    assert kernels.which("linear_attention", *on_cpu()) == "eager"
+        assert kernels.which("linear_attention", *on_cpu("linear_attention")) == "reference"
+    assert kernels.which("linear_attention", *on_cpu("linear_attention")) == "eager"
 
 
 def test_the_body_that_is_picked_is_the_body_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,16 +123,16 @@ def test_the_body_that_is_picked_is_the_body_that_runs(monkeypatch: pytest.Monke
         monkeypatch.setitem(
             vars(kernels.OPERATORS["linear_attention"]), name, lambda *args, name=name, body=body: ran.append(name) or body(*args)
         )
-    linear_attention(*on_cpu())
+    linear_attention(*on_cpu("linear_attention"))
     with kernels.backend("reference"):
-        linear_attention(*on_cpu())
+        linear_attention(*on_cpu("linear_attention"))
     assert ran == ["eager", "reference"]
 
 
 def test_an_unknown_backend_is_named_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECALL_LAB_BACKEND", "cuda")
     with pytest.raises(ValueError, match="backend must be one of reference, eager, triton, got 'cuda'"):
-        linear_attention(*on_cpu())
+        linear_attention(*on_cpu("linear_attention"))
 
 
 def test_an_unknown_operator_is_named_with_the_known_ones() -> None:
@@ -124,33 +143,33 @@ def test_an_unknown_operator_is_named_with_the_known_ones() -> None:
 @every_operator
 @pytest.mark.parametrize("backend", [None, "eager", "triton"])
 @pytest.mark.parametrize("transform", ["jvp", "vmap", "grad", "dual numbers"])
-def test_only_the_reference_runs_inside_a_transform(attention: Attention, backend: kernels.Backend | None, transform: str) -> None:
-    query, key, value = on_cpu()
+def test_only_the_reference_runs_inside_a_transform(name: str, backend: kernels.Backend | None, transform: str) -> None:
+    first, *others = on_cpu(name)
 
-    def call(query: Tensor) -> Tensor:
-        return attention(query, key, value, backend=backend)
+    def call(first: Tensor) -> Tensor:
+        return getattr(kernels, name)(first, *others, backend=backend)
 
     def with_dual_numbers() -> None:
         with forward_ad.dual_level():
-            call(query)
+            call(first)
 
     transformed = {
-        "jvp": lambda: torch.func.jvp(call, (query,), (query,)),
-        "vmap": lambda: torch.func.vmap(call)(query[None]),
-        "grad": lambda: torch.func.grad(lambda x: call(x).sum())(query),
+        "jvp": lambda: torch.func.jvp(call, (first,), (first,)),
+        "vmap": lambda: torch.func.vmap(call)(first[None]),
+        "grad": lambda: torch.func.grad(lambda x: call(x).sum())(first),
         "dual numbers": with_dual_numbers,
     }[transform]
-    with pytest.raises(kernels.BackendUnavailable, match=r"inside torch.func or forward-mode AD as backend='reference' only"):
+    with pytest.raises(kernels.BackendUnavailable, match=rf"{name} runs inside torch.func or .* as backend='reference' only"):
         transformed()
 
 
 @every_operator
-def test_forward_mode_through_the_reference_is_the_central_difference(attention: Attention) -> None:
-    inputs = tuple(on_cpu(torch.float64))
+def test_forward_mode_through_the_reference_is_the_central_difference(name: str) -> None:
+    inputs, operator = tuple(on_cpu(name, torch.float64)), getattr(kernels, name)
     along = tuple(torch.randn_like(x) for x in inputs)
     with kernels.backend("reference"):
-        _, tangent = torch.func.jvp(attention, inputs, along)
-        ahead, behind = (attention(*(x + step * d for x, d in zip(inputs, along, strict=True))) for step in (1e-6, -1e-6))
+        _, tangent = torch.func.jvp(operator, inputs, along)
+        ahead, behind = (operator(*(x + step * d for x, d in zip(inputs, along, strict=True))) for step in (1e-6, -1e-6))
     torch.testing.assert_close(tangent, (ahead - behind) / 2e-6, rtol=0, atol=1e-7)
 
 
@@ -178,7 +197,7 @@ def test_the_package_imports_and_runs_without_triton() -> None:
     in_a_fresh_process(
         "import sys; sys.modules['triton'] = None\n"
         "import torch; from recall_lab import kernels\n"
-        "x = torch.ones(1, 1, 3, 2); kernels.softmax_attention(x, x, x); kernels.linear_attention(x, x, x)"
+        f"for name, shapes in {SHAPES}.items(): getattr(kernels, name)(*(-torch.rand(shape) for shape in shapes))"
     )
 
 
@@ -194,13 +213,26 @@ def test_every_body_compiles_whole_to_the_same_gradient() -> None:
     in_a_fresh_process(COMPILED, TRITON_INTERPRET="1")
 
 
-COMPILED = """
-from functools import partial
+COMPILED = f"""
 import torch
+from functools import partial
 from heads import Heads, assert_close, outcome
-from recall_lab.kernels import linear_attention, softmax_attention
-for attention in (softmax_attention, partial(softmax_attention, window=7), linear_attention):
-    for backend in ("eager", "triton"):
-        call, tensors = partial(attention, backend=backend), Heads(length=45).tensors()
-        assert_close(outcome(torch.compile(call, fullgraph=True, backend="aot_eager"), tensors), outcome(call, tensors), 1e-12)
+from recall_lab import kernels
+
+def of_all(call, tensors):
+    leaves = [x.clone().requires_grad_() for x in tensors]
+    outputs = call(*leaves)
+    return dict(enumerate([*outputs, *torch.autograd.grad(sum(x.square().sum() for x in outputs), leaves)]))
+
+def compare(call, tensors, found):
+    torch.compiler.reset()  # else all calls count as one function that is compiled too often
+    assert_close(found(torch.compile(call, fullgraph=True, backend="aot_eager"), tensors), found(call, tensors), 1e-12)
+
+for backend in ("eager", "triton"):
+    compare(partial(kernels.softmax_attention, backend=backend), Heads(length=45).tensors(), outcome)
+    compare(partial(kernels.softmax_attention, window=7, backend=backend), Heads(length=45).tensors(), outcome)
+    compare(partial(kernels.linear_attention, backend=backend), Heads(length=45).tensors(), outcome)
+    for name, last in (("causal_conv", "return_tail"), ("selective_scan", "return_final_state"), ("ssd_scan", "return_final_state")):
+        tensors = [-torch.rand(shape, dtype=torch.float64) for shape in {SHAPES}[name]]
+        compare(partial(getattr(kernels, name), backend=backend, **{{last: True}}), tensors, of_all)
 """

@@ -1,14 +1,20 @@
-"""SSD: both bodies against each other, against masked attention, linear attention and the selective scan; its decays however mixed."""
+"""SSD: its bodies against each other, against masked attention, linear attention and the selective scan; its decays however mixed.
 
+In Triton's interpreter a chunk of a head takes 30 ms and its gradient 150, so the laws that a body has by being the definition are tested
+on the definition and on eager alone.
+"""
+
+import importlib
 import os
 import subprocess
 import sys
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from heads import LENGTHS, TOLERANCE, assert_close
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from ssd_calls import CHUNKS, NAMES, Scan, outcome, scans
 from torch import Tensor
@@ -24,67 +30,104 @@ from recall_lab.kernels import (
     ssd_matrix,
     ssd_scan,
     ssd_step,
-    which,
 )
-from recall_lab.kernels.ssd import eager
+from recall_lab.kernels._dispatch import interpreted
 from recall_lab.kernels.ssd._checks import check_per_head, check_scan
 
+triton_too = pytest.param("triton", marks=pytest.mark.interpreter)
 every_body = pytest.mark.parametrize("backend", ["reference", "eager"])
+fast_body = pytest.mark.parametrize("backend", ["eager", triton_too])
+all_three = pytest.mark.parametrize("backend", ["reference", "eager", triton_too])
+FEW = settings(max_examples=settings().max_examples // 6, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+"""a failure in the interpreter is shown as found: to shrink it would take minutes"""
+ALL = (True,) * 6
+CHUNK = {"eager": (3,), "triton": ()}
+"""what the registered operators are told of chunks: Triton has a size of its own"""
+
+
+def body_of(backend: Backend) -> Any:
+    return importlib.import_module(f"recall_lab.kernels.ssd.{backend}")
+
+
+def agrees(case: Scan, backend: Backend, dtype: torch.dtype, wanted: tuple[bool, ...] = ALL, device: str = "cpu") -> None:
+    tensors = case.tensors(dtype, device)
+    untouched = {name: tensor.clone() for name, tensor in tensors.items()}
+    got = outcome(tensors, case.chunk, backend, wanted)
+    want = outcome({name: tensor.double() for name, tensor in tensors.items()}, case.chunk, "reference", wanted)
+    assert_close(got, want, TOLERANCE[dtype])
+    state = torch.promote_types(dtype, torch.float32)
+    assert {name: x.dtype for name, x in got.items()} == {name: state if name == "state" else dtype for name in want}
+    assert all(torch.equal(tensors[name], untouched[name]) for name in tensors), "an input was written to"
 
 
 @settings(max_examples=2 * settings().max_examples)
 @given(case=scans(), wanted=st.tuples(*[st.booleans()] * 6))
-@example(case=Scan(length=0), wanted=(True,) * 6)
-@example(case=Scan(length=65, chunk=64, groups=1, group_heads=3), wanted=(True,) * 6)
+@example(case=Scan(length=0), wanted=ALL)
+@example(case=Scan(length=65, chunk=64, groups=1, group_heads=3), wanted=ALL)
 def test_eager_is_the_definition_in_outputs_and_gradients(case: Scan, wanted: tuple[bool, ...]) -> None:
-    tensors = case.tensors()
-    untouched = {name: tensor.clone() for name, tensor in tensors.items()}
-    got, want = (outcome(tensors, case.chunk, body, wanted) for body in ("eager", "reference"))
-    assert_close(got, want, TOLERANCE[torch.float64])
-    assert got.keys() == want.keys()
-    assert all(torch.equal(tensors[name], untouched[name]) for name in tensors), "an input was written to"
+    agrees(case, "eager", torch.float64, wanted)
 
 
-@pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("groups, group_heads", [(1, 4), (2, 2), (4, 1)])
+@pytest.mark.interpreter
+@FEW
+@given(case=scans(most=2), wanted=st.tuples(*[st.booleans()] * 6))
+@example(case=Scan(length=0), wanted=ALL)
+@example(case=Scan(batch=1, length=1, groups=1, head_width=1, state=1), wanted=ALL)
+@example(case=Scan(batch=1, length=15, groups=1, head_width=16, state=3), wanted=ALL)
+@example(case=Scan(batch=1, length=16, group_heads=1, head_width=3, state=16), wanted=ALL)
+@example(case=Scan(batch=1, length=65, groups=1, group_heads=3), wanted=ALL)
+@example(case=Scan(batch=1, length=17, groups=1, group_heads=1, head_width=33, state=35), wanted=ALL)  # two tiles owned, three walked
+@example(case=Scan(batch=1, length=130, groups=1, group_heads=1), wanted=ALL)
+def test_triton_is_the_definition_in_outputs_and_gradients(case: Scan, wanted: tuple[bool, ...]) -> None:
+    agrees(case, "triton", torch.float64, wanted)
+
+
+@pytest.mark.parametrize(
+    "backend, chunk, groups, group_heads",
+    [
+        *(("eager", chunk, groups, 4 // groups) for chunk in CHUNKS for groups in (1, 2, 4)),
+        pytest.param("triton", 64, 1, 2, marks=pytest.mark.interpreter),
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_fewer_digits_cost_no_more_than_their_rounding(chunk: int, groups: int, group_heads: int, dtype: torch.dtype) -> None:
-    tensors = Scan(groups=groups, group_heads=group_heads, length=33).tensors(dtype)
-    got = outcome(tensors, chunk, "eager")
-    want = outcome({name: tensor.double() for name, tensor in tensors.items()}, chunk, "reference")
-    assert_close(got, want, TOLERANCE[dtype])
-    kept = torch.promote_types(dtype, torch.float32)
-    assert {name: x.dtype for name, x in got.items()} == {"y": dtype, "state": kept} | dict.fromkeys(NAMES, dtype)
+def test_fewer_digits_cost_no_more_than_their_rounding(
+    backend: Backend, chunk: int, groups: int, group_heads: int, dtype: torch.dtype
+) -> None:
+    agrees(Scan(batch=1, groups=groups, group_heads=group_heads, length=33, chunk=chunk), backend, dtype)
 
 
+@fast_body
 @pytest.mark.parametrize("layout", ["time outside", "last axis first", "expanded in time"])
-def test_the_layout_in_memory_does_not_matter(layout: str) -> None:
+def test_the_layout_in_memory_does_not_matter(backend: Backend, layout: str) -> None:
     def laid(tensor: Tensor) -> Tensor:
         if layout == "expanded in time":
             return tensor[:, :1].expand(tensor.shape)
         axis = 1 if layout == "time outside" else -1
         return tensor.movedim(axis, 0).contiguous().movedim(0, axis)
 
-    tensors = {name: laid(tensor) for name, tensor in Scan().tensors().items()}
+    tensors = {name: laid(tensor) for name, tensor in Scan(group_heads=1).tensors().items()}
     assert not tensors["x"].is_contiguous()
-    assert_close(outcome(tensors, 4, "eager"), outcome(tensors, 4, "reference"), TOLERANCE[torch.float64])
+    assert_close(outcome(tensors, 4, backend), outcome(tensors, 4, "reference"), TOLERANCE[torch.float64])
 
 
-def test_the_gradient_is_the_derivative() -> None:
-    tensors = Scan(batch=1, length=5, chunk=3, head_width=2, state=2).tensors()
+@fast_body
+def test_the_gradient_is_the_derivative(backend: Backend) -> None:
+    tensors = Scan(batch=1, length=5, groups=1, chunk=3, head_width=2, state=2).tensors()
     inputs = [tensors[name].requires_grad_() for name in NAMES]
 
     def call(*args: Tensor) -> tuple[Tensor, Tensor]:
-        return ssd_scan(*args[:5], initial_state=args[5], chunk=3, return_final_state=True, backend="eager")
+        return ssd_scan(*args[:5], initial_state=args[5], chunk=3, return_final_state=True, backend=backend)
 
-    assert torch.autograd.gradcheck(call, inputs)
+    slow = backend == "eager"
+    assert torch.autograd.gradcheck(call, inputs, fast_mode=not slow, check_undefined_grad=slow)
 
 
-def test_the_gradient_of_one_output_alone_needs_none_of_the_other() -> None:
-    tensors = Scan(chunk=4).tensors()
+@fast_body
+def test_the_gradient_of_one_output_alone_needs_none_of_the_other(backend: Backend) -> None:
+    tensors = Scan(batch=1, group_heads=1, chunk=4).tensors()
     inputs = {name: tensors[name].requires_grad_() for name in ("x", "log_decay", "B", "C")}
     for output in (0, 1):
-        sums = [ssd_scan(**inputs, chunk=4, return_final_state=True, backend=body)[output].sum() for body in ("eager", "reference")]
+        sums = [ssd_scan(**inputs, chunk=4, return_final_state=True, backend=body)[output].sum() for body in (backend, "reference")]
         got, want = (torch.autograd.grad(total, list(inputs.values()), materialize_grads=True) for total in sums)
         for mine, its in zip(got, want, strict=True):
             torch.testing.assert_close(mine, its, rtol=0, atol=1e-12)
@@ -100,6 +143,15 @@ def test_the_past_acts_through_one_state(case: Scan, cut: int, backend: Backend)
         y, state = call(**{name: x if name == "D" else x[:, at] for name, x in tensors.items()}, initial_state=state)
         parts.append(y)
     assert_close({"y": torch.cat(parts, dim=1), "state": state}, {"y": whole, "state": end}, 1e-12)
+
+
+@pytest.mark.interpreter
+@pytest.mark.parametrize("cut", [1, 64])
+def test_the_future_does_not_change_a_bit_of_the_past_in_triton(cut: int) -> None:
+    tensors = {name: Scan(batch=1, groups=1, group_heads=1, length=70).tensors()[name] for name in NAMES[:4]}
+    changed = {name: torch.cat([x[:, :cut], 2 * x[:, cut:] - 1], dim=1) for name, x in tensors.items()}
+    before, after = (ssd_scan(**inputs, backend="triton")[:, :cut] for inputs in (tensors, changed))
+    assert torch.equal(before, after)
 
 
 @every_body
@@ -224,7 +276,7 @@ def test_the_step_size_is_limited_after_the_softplus() -> None:
     assert not torch.allclose(limited, ssd(x, dt, A, B, C, dt_bias=bias))
 
 
-@every_body
+@all_three
 def test_a_step_of_zero_holds_the_state(backend: Backend) -> None:
     x, _, B, C, _, state = (Scan().tensors()[name] for name in NAMES)
     dt = x.new_zeros(x.shape[:3])
@@ -234,10 +286,10 @@ def test_a_step_of_zero_holds_the_state(backend: Backend) -> None:
     torch.testing.assert_close(y, read, rtol=0, atol=1e-14)
 
 
-@every_body
+@all_three
 @pytest.mark.parametrize("log_decay", [-torch.inf, -1e4])
 def test_a_decay_of_zero_forgets_whatever_came_before(backend: Backend, log_decay: float) -> None:
-    tensors = Scan(length=37).tensors()
+    tensors = Scan(batch=1, length=37, group_heads=1).tensors()
     tensors["log_decay"][:, 20] = log_decay
     later = {name: x if name == "D" else x[:, 20:] for name, x in tensors.items() if name != "dstate"}
     fresh = later | {"initial_state": torch.zeros_like(tensors["initial_state"]), "dstate": tensors["dstate"]}
@@ -249,8 +301,8 @@ def test_a_decay_of_zero_forgets_whatever_came_before(backend: Backend, log_deca
 
 def mixed_steps(big: float) -> dict[str, Tensor]:
     """A fifth of the tokens erases what the others, whose steps are small, add up."""
-    tensors = Scan(batch=1, length=256, groups=1, head_width=8, state=8).tensors(torch.float32)
-    draw = torch.rand(1, 256, 2, generator=torch.Generator().manual_seed(1))
+    tensors = Scan(batch=1, length=128, groups=1, head_width=8, state=8).tensors(torch.float32)
+    draw = torch.rand(1, 128, 2, generator=torch.Generator().manual_seed(1))
     return {name: tensors[name] for name in ("x", "B", "C", "dy")} | {
         "dt": torch.where(draw < 0.2, big, 1e-3),
         "A": torch.tensor([-1.0, -16.0]),
@@ -264,11 +316,17 @@ def ssd_outcome(tensors: dict[str, Tensor], backend: Backend) -> dict[str, Tenso
     return {"y": y.detach()} | dict(zip(inputs, grads, strict=True))
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=str)
-@pytest.mark.parametrize("big", [1.0, 10.0, 100.0, 1000.0])
-def test_mixed_steps_cost_no_digits(big: float, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    "backend, dtype, tolerance, big",
+    [
+        *(("eager", torch.float32, 1e-5, big) for big in (1.0, 10.0, 100.0, 1000.0)),
+        *(("eager", torch.float64, 1e-12, big) for big in (1.0, 1000.0)),
+        *(pytest.param("triton", torch.float32, 1e-5, big, marks=pytest.mark.interpreter) for big in (1.0, 1000.0)),
+    ],
+)
+def test_mixed_steps_cost_no_digits(backend: Backend, dtype: torch.dtype, tolerance: float, big: float) -> None:
     tensors = mixed_steps(big)
-    got = ssd_outcome({name: x.to(dtype) for name, x in tensors.items()}, "eager")
+    got = ssd_outcome({name: x.to(dtype) for name, x in tensors.items()}, backend)
     want = ssd_outcome({name: x.double() for name, x in tensors.items()}, "reference")
     for name, exact in want.items():
         error = ((got[name] - exact).abs().max() / exact.abs().max()).item()
@@ -291,7 +349,8 @@ def test_the_gradient_of_the_mask_is_its_derivative_and_finite_where_decays_are_
     assert torch.isfinite(torch.autograd.grad(decay_mask(erased).sum(), erased)[0]).all()
 
 
-def test_between_forward_and_backward_only_inputs_and_states_between_chunks_are_kept() -> None:
+@fast_body
+def test_between_forward_and_backward_only_inputs_and_states_between_chunks_are_kept(backend: Backend) -> None:
     case = Scan(batch=1, length=256, groups=1, head_width=4, state=4, chunk=64)
     inputs = {name: tensor.requires_grad_() for name, tensor in case.tensors().items() if name in NAMES[:4]}
     sizes: dict[int, int] = {}
@@ -301,36 +360,50 @@ def test_between_forward_and_backward_only_inputs_and_states_between_chunks_are_
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        ssd_scan(**inputs, chunk=64)
+        ssd_scan(**inputs, chunk=64, backend=backend)
     assert sum(sizes.values()) == sum(x.numel() for x in inputs.values()) + 4 * 2 * 4 * 4
 
 
+@fast_body
 @pytest.mark.parametrize("keep", [False, True])
-def test_the_registered_forward_keeps_its_contract(keep: bool) -> None:
-    tensors = Scan(batch=1, length=5).tensors()
+def test_the_registered_forward_keeps_its_contract(backend: Backend, keep: bool) -> None:
+    tensors, body = Scan(batch=1, length=5, groups=1, group_heads=1).tensors(), body_of(backend)
     inputs = [tensors[name].requires_grad_(keep) for name in ("x", "log_decay", "B", "C", "initial_state")]
-    torch.library.opcheck(eager.forward, (*inputs, 3, keep))
-    assert len(eager.forward(*inputs, 3, keep)[2]) == (2 if keep else 0)
+    torch.library.opcheck(body.forward, (*inputs, *CHUNK[backend], keep))
+    assert (body.forward(*inputs, *CHUNK[backend], keep)[2].numel() > 0) == keep
 
 
+@fast_body
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_the_registered_backward_keeps_its_contract(dtype: torch.dtype) -> None:
-    tensors = Scan(batch=1, length=5).tensors(dtype)
+def test_the_registered_backward_keeps_its_contract(backend: Backend, dtype: torch.dtype) -> None:
+    tensors, body = Scan(batch=1, length=5, groups=1, group_heads=1).tensors(dtype), body_of(backend)
     inputs, state = [tensors[name] for name in ("x", "log_decay", "B", "C")], torch.promote_types(dtype, torch.float32)
-    *_, entering = eager.forward(*inputs, tensors["initial_state"].to(state), 3, True)
-    torch.library.opcheck(eager.backward, (tensors["dy"].to(state), tensors["dstate"].to(state), *inputs, entering, 3))
+    *_, entering = body.forward(*inputs, tensors["initial_state"].to(state), *CHUNK[backend], True)
+    torch.library.opcheck(body.backward, (tensors["dy"].to(state), tensors["dstate"].to(state), *inputs, entering, *CHUNK[backend]))
 
 
-def test_without_a_wish_for_gradients_no_states_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
-    whole = eager.forward
-    monkeypatch.setattr(eager, "forward", lambda *args: kept.append(args[-1]) or whole(*args))
-    inputs = {name: Scan().tensors()[name] for name in NAMES[:4]}
-    ssd_scan(**inputs)
+@fast_body
+def test_without_a_wish_for_gradients_no_states_are_kept(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, body = [], body_of(backend)
+    whole = body.forward
+    monkeypatch.setattr(body, "forward", lambda *args: kept.append(args[-1]) or whole(*args))
+    inputs = {name: Scan(batch=1, groups=1).tensors()[name] for name in NAMES[:4]}
+    ssd_scan(**inputs, backend=backend)
     with torch.no_grad():
-        ssd_scan(**inputs | {"x": inputs["x"].requires_grad_()})
-    ssd_scan(**inputs)
+        ssd_scan(**inputs | {"x": inputs["x"].requires_grad_()}, backend=backend)
+    ssd_scan(**inputs, backend=backend)
     assert kept == [False, False, True]
+
+
+@pytest.mark.interpreter
+def test_triton_writes_every_entry_it_returns_and_reads_none_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def poisoned(x: Tensor, *shape: Any, **options: Any) -> Tensor:
+        return x.new_ones(*(shape or [x.shape]), **options).mul_(torch.nan)
+
+    monkeypatch.setattr(torch, "empty_like", poisoned)
+    monkeypatch.setattr(Tensor, "new_empty", poisoned)
+    found = outcome(Scan(batch=1, groups=1, length=70).tensors(), 64, "triton")
+    assert all(torch.isfinite(x).all() for x in found.values())
 
 
 @pytest.mark.parametrize("transform", ["jvp", "vmap", "grad"])
@@ -345,7 +418,7 @@ def test_only_the_reference_runs_inside_a_transform(transform: str) -> None:
         "vmap": lambda backend: torch.func.vmap(partial(call, backend=backend))(x[None])[0],
         "grad": lambda backend: torch.func.grad(lambda x: (call(x, backend) * x).sum() / 2)(x),
     }[transform]
-    for backend in (None, "eager"):
+    for backend in (None, "eager", "triton"):
         with pytest.raises(BackendUnavailable, match=r"ssd_scan runs inside torch.func or forward-mode AD as backend='reference' only"):
             transformed(backend)
     assert transformed("reference").shape == x.shape
@@ -361,11 +434,13 @@ def test_forward_mode_through_the_reference_is_the_central_difference() -> None:
     torch.testing.assert_close(tangent, (ahead - behind) / 2e-6, rtol=0, atol=1e-7)
 
 
-def test_there_is_no_triton_body_yet_and_the_refusal_says_so() -> None:
-    inputs = [Scan().tensors(torch.float32)[name] for name in NAMES[:4]]
-    assert which("ssd_scan", *inputs) == "eager"
-    with pytest.raises(BackendUnavailable, match=r"ssd_scan cannot run as backend='triton': .*; backend='eager' can"):
-        ssd_scan(*inputs, backend="triton")
+@pytest.mark.interpreter
+def test_a_second_derivative_of_triton_is_refused() -> None:
+    tensors = Scan(batch=1, length=3, groups=1, group_heads=1).tensors()
+    inputs = [tensors[name].requires_grad_() for name in NAMES[:4]]
+    (first,) = torch.autograd.grad(ssd_scan(*inputs, backend="triton").square().sum(), inputs[:1], create_graph=True)
+    with pytest.raises(RuntimeError, match=r"not implemented|autograd formula"):
+        torch.autograd.grad(first.sum(), inputs)
 
 
 @pytest.mark.parametrize(
@@ -420,3 +495,11 @@ def test_a_long_sequence_keeps_the_digits_of_float32() -> None:
     want = outcome({name: x.double() for name, x in tensors.items()}, 64, "eager")
     for name, exact in want.items():
         assert (got[name] - exact).abs().max() <= 2e-6 * exact.abs().max(), name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available() or interpreted(), reason="needs a GPU, and TRITON_INTERPRET=0")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("head_width, state", [(3, 20), (32, 64), (64, 128)])
+def test_a_gpu_keeps_the_digits_of_the_dtype(dtype: torch.dtype, head_width: int, state: int) -> None:
+    agrees(Scan(length=301, head_width=head_width, state=state), "triton", dtype, device="cuda")

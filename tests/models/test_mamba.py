@@ -66,6 +66,20 @@ def test_a_thousand_steps_in_float32_give_the_parallel_form_with_a_state_that_do
 
 
 @every_block
+@pytest.mark.parametrize("cut", [0, 1, 3, 8, 9])
+def test_a_sequence_may_be_given_in_pieces_and_then_token_by_token(name, cut):
+    mixer, x = make(name), inputs(9)
+    start, state = mixer.resume(x[:, :cut], None)
+    rest, _ = mixer.resume(x[:, cut:], state)
+    torch.testing.assert_close(torch.cat([start, rest], dim=1), mixer(x), rtol=0, atol=1e-12)
+    steps = []
+    for t in range(cut, 9):
+        y, state = mixer.step(x[:, t], state)
+        steps.append(y)
+    torch.testing.assert_close(torch.stack([*start.unbind(1), *steps], dim=1), mixer(x), rtol=0, atol=1e-12)
+
+
+@every_block
 def test_the_mixing_matrix_is_exact_where_steps_are_mixed(name):
     """Steps of 1e-3 and of hundreds, side by side: differences of running sums would have lost their digits."""
     mixer, x = make(name), inputs(40)
