@@ -8,7 +8,10 @@ import pkgutil
 
 from ..tasks import slot_law
 from .claim import Check, Claim, Evidence, Scale, Standing
+from .constructions.induction import induction_construction, unselective_induction_construction
+from .constructions.key_value import key_value_construction
 from .constructions.mqar import mqar_construction
+from .constructions.selective_copy import selective_copy_construction
 from .outer_product import outer_product_accuracy, outer_product_bits_per_scalar, outer_product_k50
 from .predictions import LAW_NAMES, predicted_accuracy
 from .window import window_accuracy, window_reach
@@ -35,12 +38,16 @@ __all__ = [
     "Evidence",
     "Scale",
     "Standing",
+    "induction_construction",
+    "key_value_construction",
     "mqar_construction",
     "outer_product_accuracy",
     "outer_product_bits_per_scalar",
     "outer_product_k50",
     "predicted_accuracy",
+    "selective_copy_construction",
     "slot_law",
+    "unselective_induction_construction",
     "window_accuracy",
     "window_reach",
 ]
