@@ -6,10 +6,16 @@ public one, which checks its arguments and picks a body.
 
 from ._dispatch import OPERATORS, Backend, BackendUnavailable, backend, which
 from ._step_size import step_size
-from .causal_conv import causal_conv
+from .bin_ranges import bin_ranges, hash_bins
+from .bin_ranges.ranges import Ranges
+from .causal_conv import causal_conv, causal_conv_step
+from .causal_topk import causal_topk
+from .causal_topk.topk import TopK
 from .linear_attention import linear_attention
 from .selective_scan import selective_scan, selective_scan_step
 from .softmax_attention import softmax_attention
+from .sparse_attention import sparse_attention
+from .sparse_attention.patterns import Dilated, Pattern, Sink, Strided, Union, Window, pattern_mask
 from .ssd import ssd, ssd_scan, ssd_step
 from .ssd.masked import decay_mask, ssd_matrix
 
@@ -17,13 +23,27 @@ __all__ = [
     "OPERATORS",
     "Backend",
     "BackendUnavailable",
+    "Dilated",
+    "Pattern",
+    "Ranges",
+    "Sink",
+    "Strided",
+    "TopK",
+    "Union",
+    "Window",
     "backend",
+    "bin_ranges",
     "causal_conv",
+    "causal_conv_step",
+    "causal_topk",
     "decay_mask",
+    "hash_bins",
     "linear_attention",
+    "pattern_mask",
     "selective_scan",
     "selective_scan_step",
     "softmax_attention",
+    "sparse_attention",
     "ssd",
     "ssd_matrix",
     "ssd_scan",

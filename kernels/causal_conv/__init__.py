@@ -3,6 +3,7 @@
 from typing import Literal, overload
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -58,6 +59,27 @@ def causal_conv(
     tensors = [tensor for tensor in (x, weight, bias, tail) if tensor is not None]
     y = OPERATOR.body(tensors, backend)(x, weight, bias, activation, tail)
     return (y, _next_tail(x, tail)) if return_tail else y
+
+
+def causal_conv_step(
+    tail: Float[Tensor, "batch channels _"],
+    x: Float[Tensor, "batch channels"],
+    weight: Float[Tensor, "channels taps"],
+    bias: Float[Tensor, " channels"] | None = None,
+    *,
+    activation: Literal["silu"] | None = None,
+) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch channels _"]]:
+    """`causal_conv` of one token: its output and the tail of taps-1 tokens after it; the tail given is left as it is.
+
+    Raises ValueError for shapes or dtypes that do not fit.
+    """
+    check_conv(x[:, None], weight, bias, tail)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    window = torch.cat([tail, x[:, :, None]], dim=2)
+    y = (window.to(wide) * weight).sum(dim=2)
+    if bias is not None:
+        y += bias
+    return (F.silu(y) if activation == "silu" else y).to(x.dtype), window[:, :, 1:]
 
 
 def check_conv(x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None) -> None:

@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recall_lab.kernels import Backend, causal_conv
+from recall_lab.kernels import Backend, causal_conv, causal_conv_step
 from recall_lab.kernels._dispatch import interpreted
 from recall_lab.kernels.causal_conv import check_conv
 
@@ -269,3 +269,17 @@ def test_dtypes_that_do_not_fit_are_refused_by_name(changed: str) -> None:
 def test_a_gpu_keeps_the_digits_of_the_dtype(dtype: torch.dtype, channels: int, taps: int, activation: str | None) -> None:
     case = Case(length=301, channels=channels, taps=taps, activation=activation, layout="channels first")
     agrees(case, "triton", dtype, "cuda")
+
+
+@given(case=st.builds(Case, batch=st.integers(0, 3), length=st.integers(1, 7), channels=st.integers(1, 3), taps=st.integers(1, 5)))
+@pytest.mark.parametrize("activation", [None, "silu"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_steps_from_the_tail_give_the_whole(case: Case, activation: str | None, dtype: torch.dtype) -> None:
+    x, weight, bias, tail = case.inputs(dtype).values()
+    expected, last = causal_conv(x, weight, bias, activation=activation, tail=tail, return_tail=True)
+    outputs = []
+    for token in x.unbind(1):
+        y, tail = causal_conv_step(tail, token, weight, bias, activation=activation)
+        outputs.append(y)
+    assert_close({"y": torch.stack(outputs, dim=1)}, {"y": expected}, TOLERANCE[dtype])
+    torch.testing.assert_close(tail, last, rtol=0, atol=0)
