@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..kernels import causal_conv
+from ..kernels import causal_conv, causal_conv_step
 from .mixer import Cost, Mixer, MixerConfig, State, linear_cost
 from .registry import mixer_class
 
@@ -69,8 +69,7 @@ class ShortConvolution(nn.Module):
 
     def step(self, x: Float[Tensor, "batch width"], state: Tensor) -> tuple[Float[Tensor, "batch width"], Tensor]:
         """One position."""
-        y, tail = causal_conv(x[:, None], self.weight, tail=state, return_tail=True)
-        return y[:, 0], tail
+        return causal_conv_step(state, x, self.weight)
 
 
 class Block(nn.Module):

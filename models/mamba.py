@@ -96,9 +96,9 @@ class Mamba(SelectiveMixer):
     def step(self, x: Float[Tensor, "batch width"], state: MambaState) -> tuple[Float[Tensor, "batch width"], MambaState]:
         tail, states = state
         x, z = self.in_proj(x).chunk(2, dim=-1)
-        u, tail = self.convolve(x[:, None], tail)
-        dt, B, C = self.signals(u[:, 0])
-        y, states = selective_scan_step(states, u[:, 0], dt, self.rates, B, C, self.D, z)
+        u, tail = self.convolve_step(x, tail)
+        dt, B, C = self.signals(u)
+        y, states = selective_scan_step(states, u, dt, self.rates, B, C, self.D, z)
         return self.out_proj(y), (tail, states)
 
     def state_size(self, length: int) -> int:

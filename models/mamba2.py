@@ -122,8 +122,8 @@ class Mamba2(SelectiveMixer):
     def step(self, x: Float[Tensor, "batch width"], state: Mamba2State) -> tuple[Float[Tensor, "batch width"], Mamba2State]:
         tail, states = state
         z, convolved, dt = self.in_proj(x).split(self.parts, dim=-1)
-        convolved, tail = self.convolve(convolved[:, None], tail)
-        x, dt, B, C = self.signals(convolved[:, 0], dt)
+        convolved, tail = self.convolve_step(convolved, tail)
+        x, dt, B, C = self.signals(convolved, dt)
         y, states = ssd_step(states, x, dt, self.rates, B, C, self.D, dt_bias=self.dt_bias)
         return self.out_proj(self.norm(y.flatten(-2), z)), (tail, states)
 

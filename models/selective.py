@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..kernels import causal_conv
+from ..kernels import causal_conv, causal_conv_step
 from .mixer import Mixer, MixerConfig
 
 Signal = Literal["dt", "B", "C"]
@@ -63,6 +63,12 @@ class SelectiveMixer(Mixer):
     ) -> tuple[Float[Tensor, "batch length convolved"], Float[Tensor, "batch convolved _"]]:
         """silu of the convolution, and the tail for what comes next."""
         return causal_conv(x, self.conv1d.weight[:, 0], self.conv1d.bias, activation="silu", tail=tail, return_tail=True)
+
+    def convolve_step(
+        self, x: Float[Tensor, "batch convolved"], tail: Float[Tensor, "batch convolved _"]
+    ) -> tuple[Float[Tensor, "batch convolved"], Float[Tensor, "batch convolved _"]]:
+        """The same of one position."""
+        return causal_conv_step(tail, x, self.conv1d.weight[:, 0], self.conv1d.bias, activation="silu")
 
     def empty_tail(self, batch: int) -> Float[Tensor, "batch convolved _"]:
         """What precedes the first position."""

@@ -1,0 +1,27 @@
+"""The doctor's self-test knows every operator, and notices one that is wrong."""
+
+import pytest
+import torch
+
+from recall_lab import kernels
+from recall_lab.checkup import _kernels, _operators_agree, checkup
+
+
+def test_every_operator_with_all_its_bodies_is_tested() -> None:
+    tested = {*_kernels("reference").split(", ")}
+    written = {name for name, operator in kernels.OPERATORS.items() if operator.triton is not operator.eager}
+    assert tested == {*_kernels("eager").split(", ")} == written
+
+
+@pytest.mark.interpreter
+def test_what_runs_on_a_gpu_runs_in_the_interpreter() -> None:
+    with kernels.backend("triton"):
+        assert "ssd_scan" in _operators_agree(torch.randn(3, 1, 20, 4), at_most=1e-3)
+
+
+@pytest.mark.parametrize("name", ["softmax_attention", "linear_attention", "causal_conv", "selective_scan", "ssd_scan"])
+def test_an_operator_that_is_wrong_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = getattr(kernels, name)
+    monkeypatch.setattr(kernels, name, lambda *args, **kwargs: 1.01 * right(*args, **kwargs))
+    broken = {finding.what: finding.detail for finding in checkup() if finding.works is False and "kernels" in finding.what}
+    assert broken == dict.fromkeys(("kernels, reference", "kernels, eager"), f"RuntimeError: {name} is off by 0.01")
