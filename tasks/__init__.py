@@ -21,7 +21,9 @@ from .induction import Induction  # noqa: E402
 from .joint_recall import JointRecall  # noqa: E402
 from .mqar import MQAR  # noqa: E402
 from .mqar_update import MQARUpdate  # noqa: E402
+from .nested_recall import NestedRecall  # noqa: E402
 from .selective_copy import SelectiveCopy  # noqa: E402
+from .swap_probe import swapped_contexts  # noqa: E402
 
 __all__ = [
     "AR",
@@ -33,6 +35,7 @@ __all__ = [
     "Induction",
     "JointRecall",
     "MQARUpdate",
+    "NestedRecall",
     "SelectiveCopy",
     "Split",
     "Stream",
@@ -45,5 +48,6 @@ __all__ = [
     "halves",
     "race",
     "slot_law",
+    "swapped_contexts",
     "unit_interval",
 ]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Integer, UInt32
+from jaxtyping import Bool, Float64, Int32, Int64, Integer, UInt32
 
 from .draws import Words, below, halved, halves
-from .joint_recall_controls import block_accuracy, mode_accuracy
+from .joint_recall_controls import block_accuracy, mode_accuracy, until_used_up
 from .task import IGNORE, Batch, Task
 
 BOS, PAD, SEP, BLANK = 1, 3, 4, 5
@@ -25,7 +25,8 @@ class JointRecall(Task):
     """A table value[context, key] is shown, then each of its entries is asked once in a fresh order: BOS, table, SEP, questions, PAD.
 
     A key in the second half asks for its value in the context before it; the answer, or BLANK, follows. A table of n_c contexts and n_k keys uses
-    the first n_c context ids and n_k key ids. Sample i has the size `cells[i mod len(cells)]`, so len(cells) samples in a row are balanced.
+    the first n_c context ids and n_k key ids. Sample i has the size `cells[i mod len(cells)]`, so len(cells) samples in a row are balanced; but
+    sizes come in this order, as in the paper's data, and a shorter batch holds neighbouring ones only.
     The layout "paper" with `reveal` is the paper's. The others are ours: where revealed answers come in blocks, a block can be recognised by them
     without reading a context token, and 92 % of the paper's questions answered (control "context_token_blind").
     """
@@ -214,21 +215,20 @@ class JointRecall(Task):
     def controls(self) -> dict[str, float]:
         """Accuracy of guessing and of the best strategies that ignore contexts and keys, contexts, keys, or only the context tokens.
 
-        Each is exact, and averaged over the sizes. The last differs from "context_blind" where revealed answers come in blocks.
+        Each is exact, and a mean over the sizes of the accuracy in a sample (macro). The last differs from "context_blind" where revealed answers
+        come in blocks. Their players are in `joint_recall_strategies`.
         """
-        mode = mode_accuracy(self.answers, self.values)
-        by_block = block_accuracy(self.most_contexts, self.most_keys, self.values)
-
-        def guess(candidates: int) -> float:
-            return float(mode[:candidates].mean() if self.reveal else mode[candidates - 1])
-
-        def match(contexts: int, keys: int) -> float:
-            blocks_revealed = self.layout == "paper" and self.reveal
-            return float(by_block[:contexts, :keys].mean()) if blocks_revealed else guess(contexts)
-
-        bag, context_blind, key_blind, context_token_blind = np.mean(
-            [(guess(contexts * keys), guess(contexts), guess(keys), match(contexts, keys)) for contexts, keys in self.cells], axis=0
-        ).tolist()
+        by_candidates, matched = self._guessed(self.answers), self._matched()
+        by_size = [
+            (
+                by_candidates[contexts * keys - 1],
+                by_candidates[contexts - 1],
+                by_candidates[keys - 1],
+                matched[contexts - 1, :keys].mean(),
+            )
+            for contexts, keys in self.cells
+        ]
+        bag, context_blind, key_blind, context_token_blind = np.mean(by_size, axis=0).tolist()
         return {
             "chance": 1 / self.values,
             "bag": bag,
@@ -236,6 +236,31 @@ class JointRecall(Task):
             "key_blind": key_blind,
             "context_token_blind": context_token_blind,
         }
+
+    def matcher_by_slot(self) -> Float64[np.ndarray, " slots"]:
+        """The control "context_token_blind" by `stratum`, the slot of the block: an accuracy over all questions of a slot (micro).
+
+        A true recaller is as good in every slot, a matcher of blocks climbs: what shows joint recall is the first, where it knows no more than
+        the key.
+        """
+        matched = self._matched()
+        contexts, keys = np.asarray(self.cells).T
+        slots = np.minimum(keys, matched.shape[1])
+        asked = (contexts * keys // slots)[:, None] * (np.arange(matched.shape[1]) < slots[:, None])
+        accuracy: Float64[np.ndarray, " slots"] = (asked * matched[contexts - 1]).sum(axis=0) / asked.sum(axis=0)
+        return accuracy
+
+    def _guessed(self, candidates: int) -> Float64[np.ndarray, " candidates"]:
+        """Accuracy of the most frequent of r candidates at [r-1], all of which are asked, and struck out where answers are revealed."""
+        mode = mode_accuracy(candidates, self.values)
+        return until_used_up(mode) if self.reveal else mode
+
+    def _matched(self) -> Float64[np.ndarray, "contexts slots"]:
+        """Accuracy of a reader of all but the context tokens by slot, at [c-1] in a table of c contexts."""
+        if self.layout == "paper" and self.reveal:
+            return until_used_up(block_accuracy(self.most_contexts, self.most_keys, self.values))
+        slots = self.most_keys if self.layout == "paper" else 1
+        return np.repeat(self._guessed(self.most_contexts)[:, None], slots, axis=1)
 
     def stratum(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
         """Which slot of its block a key stands in, from 0: a true recaller is as good in the first as in the last, a matcher of blocks is not."""

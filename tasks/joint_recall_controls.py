@@ -20,8 +20,8 @@ def block_accuracy(contexts: int, keys: int, values: int) -> Float64[np.ndarray,
     """Accuracy of a reader of all but the context tokens when r blocks of the table are unused and s answers of this block revealed.
 
     A = sum_j Binom(j; r-1, v^-s) m_{j+1} / (j+1), at [r-1, s]: each of the r-1 wrong blocks agrees with the s revealed answers by chance, and if j
-    do, the guess is the mode of j+1 values. No guess is better: every unused block that agrees is equally likely to be this one. Averaged over
-    r = 1 .. contexts it is the accuracy by slot, over all of it that of the strategy.
+    do, the guess is the mode of j+1 values. No guess is better: every unused block that agrees is equally likely to be this one. Made even by
+    `until_used_up` it is the accuracy by slot, and over all slots that of the strategy.
     """
     from scipy.stats import binom  # half a second to import, and only controls need it
 
@@ -30,3 +30,10 @@ def block_accuracy(contexts: int, keys: int, values: int) -> Float64[np.ndarray,
     agree = binom.pmf(wrong, wrong[:, None, None], by_chance[:, None])  # [r-1, s, j]
     accuracy: Float64[np.ndarray, "contexts keys"] = agree @ mode_accuracy(contexts, values)
     return accuracy
+
+
+def until_used_up(accuracy: Float64[np.ndarray, "candidates *slots"]) -> Float64[np.ndarray, "candidates *slots"]:
+    """The mean over r = 1 .. c of what is reached with r candidates left, at [c-1]: each question uses one of c candidates up."""
+    left = np.arange(1, len(accuracy) + 1).reshape(-1, *[1] * (accuracy.ndim - 1))
+    mean: Float64[np.ndarray, "candidates *slots"] = accuracy.cumsum(axis=0) / left
+    return mean

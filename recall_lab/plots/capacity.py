@@ -3,8 +3,9 @@
 import itertools
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -15,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from ..capacity import SATURATED, Point
-from ..models import mixer_class, state_size
+from ..models import LanguageModel, mixer_class, state_size
 from ..score import certified_at, wall_bits
 from ..tasks import MQAR, Stream
-from ..theory import LAW_NAMES, mqar_construction, predicted_accuracy
+from ..theory import LAW_NAMES, key_value_construction, mqar_construction, predicted_accuracy
 from ..theory.constructions.mqar import answered
 from .style import COLUMN, THEORY, Look, looks, style
 
@@ -29,8 +30,16 @@ KNOBS = tuple(sorted({round(2 ** (step / 4)) for step in range(0, 33)}))
 """settings of a mixer's state at which a law is drawn"""
 
 
-CONSTRUCTED = ("attention", "linear_attention")
-"""mixers that solve mqar exactly with weights set by hand (claim recall.mqar_construction)"""
+CONSTRUCTIONS: Mapping[str, Callable[[MQAR], LanguageModel]] = {
+    "attention": mqar_construction,
+    "linear_attention": lambda task: mqar_construction(task, "linear_attention", feature_width=task.keys),
+    "mamba": lambda task: key_value_construction(task, "sharing"),
+    "mamba2": lambda task: key_value_construction(task, "replacing_heads"),
+}
+"""by mixer, weights set by hand that solve mqar (claims recall.mqar_construction and mamba.key_value)"""
+
+WIDEST = 2048
+"""channels of a construction that is drawn: a head for every key, as Mamba-2's has, would fill the memory with its projections"""
 
 BUILT_SAMPLES = 64
 
@@ -163,15 +172,20 @@ def _draw(axes: Axes, point: Point, look: Look) -> None:
 def built(points: Sequence[Point]) -> list[Built]:
     """For every `mqar` drawn and each mixer of the sweep with a construction: its state and what it answers."""
     tasks = {point.difficulty: point.task for point in points}
-    mixers = dict.fromkeys(point.model.mixer for point in points if point.model.mixer in CONSTRUCTED)
+    mixers = dict.fromkeys(point.model.mixer for point in points if point.model.mixer in CONSTRUCTIONS)
     found = []
     for mixer, (difficulty, task) in itertools.product(mixers, tasks.items()):
-        if isinstance(task, MQAR) and task.filler == "own":
-            fields: dict[str, Any] = {"feature_width": task.keys} if mixer == "linear_attention" else {}
-            model = mqar_construction(task, mixer, **fields)
-            accuracy = float(answered(model, task.sample(Stream(0, "test"), 0, BUILT_SAMPLES)).mean())
-            found.append(Built(mixer, difficulty, wall_bits(model.state_size(task.cut)), certified_at(task, accuracy)))
+        if isinstance(task, MQAR) and task.filler == "own" and (mixer != "mamba2" or task.keys * task.values <= WIDEST):
+            found.append(Built(mixer, difficulty, *_by_hand(mixer, task)))
     return found
+
+
+@cache  # for the figure and for its table
+def _by_hand(mixer: str, task: MQAR) -> tuple[int, float]:
+    """Bits of state of a construction, and those that it certifies."""
+    model = CONSTRUCTIONS[mixer](task)
+    accuracy = float(answered(model, task.sample(Stream(0, "test"), 0, BUILT_SAMPLES)).mean())
+    return wall_bits(model.state_size(task.cut)), certified_at(task, accuracy)
 
 
 def law_curves(points: Sequence[Point]) -> Iterator[Curve]:

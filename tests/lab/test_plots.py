@@ -17,6 +17,7 @@ from recall_lab.plots.capacity import built, capacity_table, law_curves
 from recall_lab.score import certified_at
 from recall_lab.tasks import MQAR
 from recall_lab.theory import predicted_accuracy
+from recall_lab.theory.constructions.slots import replacing_heads_state, sharing_state
 
 
 @pytest.fixture(autouse=True)
@@ -82,16 +83,24 @@ def test_a_law_is_drawn_at_the_states_of_its_own_mixer():
 
 
 def test_weights_set_by_hand_stand_where_their_state_is_and_answer_everything():
-    points = [point(), point(mixer="linear_attention"), point(mixer="sliding_window"), point(task=MQAR(length=16, pairs=2, filler="blank"))]
+    mixers = ("attention", "linear_attention", "mamba", "mamba2", "sliding_window")
+    points = [*(point(mixer=mixer) for mixer in mixers), point(task=MQAR(length=16, pairs=2, filler="blank"))]
     width, cut = 2 * TASK.keys + TASK.values, TASK.cut
-    found = {each.mixer: each for each in built(points[:3])}
-    assert set(found) == {"attention", "linear_attention"}
+    found = {each.mixer: each for each in built(points[:-1])}
+    assert list(found) == list(mixers[:-1])
     assert found["attention"].state_bits == 32 * (2 * width * cut + width)
     assert found["linear_attention"].state_bits == 32 * (TASK.keys + 1) * width
+    assert found["mamba"].state_bits == 32 * sharing_state(TASK.keys, TASK.values)
+    assert found["mamba2"].state_bits == 32 * replacing_heads_state(TASK.keys, TASK.values)
     assert all(each.certified_bits == pytest.approx(TASK.answer_bits) for each in found.values())
-    assert not built(points[3:])
-    by_hand = capacity_table(points[:3]).query("seed.isna()")
-    assert list(by_hand["label"]) == ["attention, weights set by hand", "linear_attention, weights set by hand"]
+    assert not built(points[-1:])
+    by_hand = capacity_table(points[:-1]).query("seed.isna()")
+    assert list(by_hand["label"]) == [f"{mixer}, weights set by hand" for mixer in mixers[:-1]]
+
+
+def test_a_construction_too_wide_to_draw_is_left_out():
+    task = MQAR(length=16, pairs=2, keys=64, values=64)
+    assert [each.mixer for each in built([point(task=task, mixer="mamba2"), point(task=task, mixer="mamba")])] == ["mamba"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
