@@ -39,6 +39,8 @@ class Mamba(SelectiveMixer):
 
     Where a signal is not selective, B is initially 1, C standard normal, shared by the channels like the signals they stand for; the step
     size of a channel is its bias. With none it is S4D-real (arXiv:2206.11893) with B and C shared.
+
+    The block has a short convolution of its own: give the backbone around it `short_conv = 1`.
     """
 
     Config = MambaConfig

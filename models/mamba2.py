@@ -67,6 +67,8 @@ class Mamba2(SelectiveMixer):
     models (published: N = 128, P = 64). The state is E N + (E + 2 G N) (conv - 1) scalars with E = expand width, whatever the length.
 
     Where a signal is not selective, B is initially 1 and C standard normal, in every group, and neither is convolved.
+
+    The block has a short convolution of its own: give the backbone around it `short_conv = 1`.
     """
 
     Config = Mamba2Config

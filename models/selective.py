@@ -33,6 +33,8 @@ class SelectiveConfig(MixerConfig):
         for name in ("state_width", "expand", "conv"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if isinstance(self.selective, str):
+            raise ValueError(f"selective must be a list of signals, got {self.selective!r}")
         if unknown := set(self.selective) - set(get_args(Signal)):
             raise ValueError(f"selective must be some of {', '.join(get_args(Signal))}, got {', '.join(map(repr, sorted(unknown)))}")
         # in one order, so that equal models have equal descriptions
@@ -62,13 +64,14 @@ class SelectiveMixer(Mixer):
         self, x: Float[Tensor, "batch length convolved"], tail: Float[Tensor, "batch convolved _"] | None = None
     ) -> tuple[Float[Tensor, "batch length convolved"], Float[Tensor, "batch convolved _"]]:
         """silu of the convolution, and the tail for what comes next."""
+        tail = None if tail is None else tail.to(x.dtype)  # under autocast x has another dtype than the weights
         return causal_conv(x, self.conv1d.weight[:, 0], self.conv1d.bias, activation="silu", tail=tail, return_tail=True)
 
     def convolve_step(
         self, x: Float[Tensor, "batch convolved"], tail: Float[Tensor, "batch convolved _"]
     ) -> tuple[Float[Tensor, "batch convolved"], Float[Tensor, "batch convolved _"]]:
         """The same of one position."""
-        return causal_conv_step(tail, x, self.conv1d.weight[:, 0], self.conv1d.bias, activation="silu")
+        return causal_conv_step(tail.to(x.dtype), x, self.conv1d.weight[:, 0], self.conv1d.bias, activation="silu")
 
     def empty_tail(self, batch: int) -> Float[Tensor, "batch convolved _"]:
         """What precedes the first position."""
@@ -79,12 +82,12 @@ class SelectiveMixer(Mixer):
         return self.conv1d.in_channels * (self.config.conv - 1)
 
 
-def at_least_float32(parameter: Tensor) -> Tensor:
-    """The parameter as rates and states are computed: in half precision exp(A_log) overflows, and a rounded rate forgets wrongly."""
-    return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
+def at_least_float32(x: Tensor) -> Tensor:
+    """As rates and steps are computed: in half precision exp(A_log) overflows, and a rounded rate forgets wrongly."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def initial_step_bias(channels: int) -> Float[Tensor, " channels"]:
-    """softplus^-1 of step sizes drawn log-uniformly from 1e-3 to 1e-1 (arXiv:2312.00752, section 3.6)."""
-    step = torch.exp(torch.empty(channels).uniform_(math.log(1e-3), math.log(1e-1))).clamp(min=1e-4)
+    """softplus^-1 of step sizes drawn log-uniformly from 1e-3 to 1e-1: the range of arXiv:2312.00752, section 3.6, the law of its public code."""
+    step = torch.exp(torch.empty(channels).uniform_(math.log(1e-3), math.log(1e-1)))
     return step + torch.log(-torch.expm1(-step))

@@ -102,7 +102,10 @@ class Run:
         """The task with samples of another length and all else alike. Raises ValueError where there is none."""
         if "length" not in {each.name for each in fields(self.task)}:
             raise ValueError(f"eval_lengths cannot be had: {self.task.name} has no field length")
-        return replace(self.task, length=length)  # type: ignore[call-arg]
+        try:
+            return replace(self.task, length=length)  # type: ignore[call-arg]
+        except ValueError as error:
+            raise ValueError(f"eval_lengths cannot be had: at length {length}, {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The run as JSON has it; `from_dict` inverts it."""
@@ -220,4 +223,4 @@ def single_run(task: str, mixer: str, settings: Mapping[str, Any], seed: int) ->
         "budget": build(Budget, tables["budget"], "[budget]"),
         "seed": seed,
     }
-    return build(Run, parts, "[model]")  # all that Run can refuse here is the model's vocabulary
+    return build(Run, parts, "run")

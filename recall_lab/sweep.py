@@ -80,10 +80,8 @@ class SweepSpec:
         optimisers = [build(Optimiser, table, "[optimiser]") for table in _grids([self.optimiser], "[optimiser]")]
         budgets = [build(Budget, table, "[budget]") for table in _grids([self.budget], "[budget]")]
         grid = itertools.product(self.seeds, optimisers, budgets, models)
-        runs = [
-            Run(task=task, model=model, optimiser=optimiser, budget=budget, seed=seed, data_seed=self.data_seed)
-            for seed, optimiser, budget, (task, model) in grid
-        ]
+        names = ("seed", "optimiser", "budget", "task", "model", "data_seed")
+        runs = [build(Run, dict(zip(names, (*rest, task, model, self.data_seed), strict=True)), "run") for *rest, (task, model) in grid]
         return list({run.hash: run for run in runs}.values())
 
     def _models(self, task: Any) -> Iterator[tuple[Any, LanguageModelConfig]]:

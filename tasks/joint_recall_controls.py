@@ -32,8 +32,7 @@ def block_accuracy(contexts: int, keys: int, values: int) -> Float64[np.ndarray,
     return accuracy
 
 
-def until_used_up(accuracy: Float64[np.ndarray, "candidates *slots"]) -> Float64[np.ndarray, "candidates *slots"]:
+def until_used_up(accuracy: Float64[np.ndarray, "candidates ..."]) -> Float64[np.ndarray, "candidates ..."]:
     """The mean over r = 1 .. c of what is reached with r candidates left, at [c-1]: each question uses one of c candidates up."""
-    left = np.arange(1, len(accuracy) + 1).reshape(-1, *[1] * (accuracy.ndim - 1))
-    mean: Float64[np.ndarray, "candidates *slots"] = accuracy.cumsum(axis=0) / left
+    mean: Float64[np.ndarray, "candidates ..."] = (accuracy.cumsum(axis=0).T / np.arange(1, len(accuracy) + 1)).T
     return mean

@@ -76,11 +76,11 @@ def _most_frequent(task: JointRecall, row: Sequence[int], *, group: Callable[[En
     left: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for entry in _entries(task, row):
         candidates = left[group(entry)]
-        if entry.asked:
-            yield entry.position, _mode(candidates)
         if not entry.asked:
             candidates[row[entry.position + 1]] += 1
-        elif task.reveal:
+            continue
+        yield entry.position, _mode(candidates)
+        if task.reveal:
             candidates[row[entry.position + 1]] -= 1
 
 
@@ -113,7 +113,7 @@ def _mode(candidates: Counter[int]) -> int:
 
 READERS: dict[Blind, Callable[[JointRecall, Sequence[int]], Answers]] = {
     "chance": _first_value,
-    "bag": partial(_most_frequent, group=lambda entry: 0),
+    "bag": partial(_most_frequent, group=lambda _: 0),
     "context_blind": partial(_most_frequent, group=lambda entry: entry.key),
     "key_blind": partial(_most_frequent, group=lambda entry: entry.context),
     "context_token_blind": _matched,

@@ -130,36 +130,33 @@ class NestedRecall(Task):
             if row[0] != BOS or row[self.cut] != SEP:
                 raise ValueError(f"a sample must hold BOS ({BOS}) at 0 and SEP ({SEP}) at {self.cut}, got {row}")
             shown: dict[tuple[int, int, int], int] = {}
-            for position, entry in self._entries(row[: self.cut]):
+            for position, entry in self._entries(row, 0):
                 if entry in shown:
                     raise ValueError(f"{self._entry_name(entry)} is shown twice")
                 shown[entry] = row[position + 1]
-            for position, entry in self._entries(row[self.cut :]):
+            for position, entry in self._entries(row, self.cut):
                 if entry not in shown:
-                    raise ValueError(f"{self._entry_name(entry)} is asked, but it is not shown or was asked before")
-                answers[self.cut + position] = shown.pop(entry)
+                    raise ValueError(f"{self._entry_name(entry)} is asked at position {position}, but it is not shown or was asked before")
+                answers[position] = shown.pop(entry)
             if shown:
                 raise ValueError(f"{self._entry_name(next(iter(shown)))} is shown but not asked")
         return targets
 
-    def _entries(self, half: Sequence[int]) -> Iterator[tuple[int, tuple[int, int, int]]]:
-        """(position of the key, (outer, inner, key)) of all that one half shows or asks, from its head on; ids are tokens.
-
-        Raises ValueError where neither a context nor a key with a token after it can stand.
-        """
+    def _entries(self, row: Sequence[int], head: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
+        """(position of the key, (outer, inner, key)) of all that is shown or asked in the half after `head`."""
         outer = inner = None
-        position = 1
-        while position < len(half):
-            token = half[position]
+        position, stop = head + 1, head + self.cut
+        while position < stop:
+            token = row[position]
             if self.first_outer <= token < self.first_inner:
                 outer, inner = token, None
             elif token >= self.first_inner and outer is not None:
                 inner = token
-            elif token >= self.first_key and outer is not None and inner is not None and position + 1 < len(half):
+            elif token >= self.first_key and outer is not None and inner is not None and position + 1 < stop:
                 yield position, (outer, inner, token)
                 position += 1
             else:
-                raise ValueError(f"a context of the next level, or a key and its value, must stand at {position} of its half, got {token}")
+                raise ValueError(f"a context, or a key and its value within two, must stand at position {position}, got {token}")
             position += 1
 
     def _entry_name(self, entry: tuple[int, int, int]) -> str:

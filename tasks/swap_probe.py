@@ -10,10 +10,9 @@ from .task import IGNORE, Batch
 def swapped_contexts(task: JointRecall, tokens: Integer[np.ndarray, "batch length"]) -> Batch:
     """The samples with two contexts exchanged among the questions; labelled is the first question of a block where that changes the answer.
 
-    A reader of context tokens answers all of these and one that goes by anything else none, beyond what it guesses: under two ids exchanged the
-    table, the keys and the revealed answers are those of before. Exchanged are the context asked first and the next one that differs; the others
-    keep theirs, and later questions of a block are left out because answers revealed in it belong to its former context. A sample where both
-    contexts agree on their first keys has no label.
+    Who reads the context tokens answers all of these; who goes by anything else answers as before the exchange, for all else is what it was, and
+    is right by luck only. Exchanged are the context asked first and the next one that differs. Later questions of a block are left out because
+    the answers revealed before them are still those of the former context. A sample may have no label: the two contexts can agree where asked.
 
     Raises ValueError where only one context is asked, and as `JointRecall.solve` does.
     """

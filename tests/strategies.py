@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from recall_lab.tasks import AR, MQAR, Induction, JointRecall, MQARUpdate, SelectiveCopy, Task
+from recall_lab.tasks import AR, MQAR, Induction, JointRecall, MQARUpdate, NestedRecall, SelectiveCopy, Task
 from recall_lab.tasks.bigram import Bigram
 
 STRATEGIES: dict[str, st.SearchStrategy[Task]] = {}
@@ -79,6 +79,11 @@ def joint_recall_tasks() -> st.SearchStrategy[JointRecall]:
     )
 
 
+def nested_recall_tasks() -> st.SearchStrategy[NestedRecall]:
+    size = st.integers(1, 3)
+    return st.builds(NestedRecall, levels=st.tuples(size, size), keys=size, values=st.integers(2, 20))
+
+
 @st.composite
 def selective_copy_tasks(draw: st.DrawFn) -> SelectiveCopy:
     content = draw(st.integers(1, 6))
@@ -107,6 +112,7 @@ STRATEGIES["mqar"] = mqar_tasks()
 STRATEGIES["ar"] = ar_tasks()
 STRATEGIES["mqar_update"] = mqar_update_tasks()
 STRATEGIES["joint_recall"] = joint_recall_tasks()
+STRATEGIES["nested_recall"] = nested_recall_tasks()
 STRATEGIES["selective_copy"] = selective_copy_tasks()
 STRATEGIES["induction"] = induction_tasks()
 STRATEGIES["bigram"] = bigram_tasks()

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +98,8 @@ def describe(run: "Any") -> str:
     from ..capacity import differing
     from ..models import mixer_class
 
-    shown = " ".join(differing(run.model.fields, [asdict(mixer_class(run.model.mixer).Config())]))
+    defaults = {field.name: field.default for field in fields(mixer_class(run.model.mixer).Config)}
+    shown = " ".join(differing(run.model.fields, [defaults]))
     return (
         f"{run.task.name} ({run.task.answer_bits:.0f} bits) {run.model.mixer} {shown} rate {run.optimiser.learning_rate:g} seed {run.seed}"
     )

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..report import Report
-from .style import COLUMN, CONTROL, style
+from .style import COLUMN, CONTROL, LOOKS, style
 
 REPORTED = {"none": 0.564, "dt+B+C": 0.998}
 """Selective copying in the Mamba architecture with S4 (no signal depends on the token) and with S6 (all do), as Gu & Dao 2023 report it
@@ -15,10 +15,13 @@ REPORTED = {"none": 0.564, "dt+B+C": 0.998}
 
 
 def selectivity_table(found: Report) -> pd.DataFrame:
-    """One row a finished run of a selective mixer and length on which it was judged: task, selective, seed, length, trained_at, accuracy."""
+    """One row a finished run of a selective mixer and length on which it was judged.
+
+    Columns: task, mixer, selective (signals joined by +), seed, length, trained_at (the task's own length), accuracy.
+    """
     rows = []
     for run in found.runs:
-        if run.hash not in found.done:
+        if run.hash not in found.done or "selective" not in run.model.fields:
             continue
         result, trained_at = found.done[run.hash], run.task.length
         judged = {trained_at: result["accuracy"], **dict(result["by_length"])}
@@ -37,20 +40,20 @@ def selectivity_figure(
 ) -> Figure:
     """Accuracy at the trained length by what is selective: a faint dot a seed, a bar for their range, the median as a marker.
 
-    `table` is `selectivity_table` of one task; dotted: its controls; open diamonds: what was reported elsewhere, at other sizes.
+    `table` is `selectivity_table` of one task and mixer at one learning rate; dotted: its controls; open: what was reported elsewhere, at other sizes.
     """
-    own = table[table.length == table.trained_at]
+    own, look = table[table.length == table.trained_at], LOOKS[table.mixer.iloc[0]]
     names = list(dict.fromkeys(own.selective))
     with style():
         figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.8))
         axes.spines[["top", "right"]].set_visible(False)
         for place, name in enumerate(names):
             seeds = own[own.selective == name].accuracy
-            axes.plot([place] * len(seeds), seeds, ".", color="C0", alpha=0.35, markersize=3)
-            axes.plot([place, place], [seeds.min(), seeds.max()], color="C0", linewidth=1)
-            axes.plot(place, seeds.median(), "D", color="C0", markersize=4)
+            axes.plot([place] * len(seeds), seeds, ".", color=look.colour, alpha=0.35, markersize=3)
+            axes.plot([place, place], [seeds.min(), seeds.max()], color=look.colour, linewidth=1)
+            axes.plot(place, seeds.median(), look.marker, color=look.colour, markersize=4)
             if reported and name in reported:
-                axes.plot(place + 0.22, reported[name], "D", color="0.3", markerfacecolor="white", markersize=4)
+                axes.plot(place + 0.22, reported[name], look.marker, color="0.3", markerfacecolor="white", markersize=4)
                 axes.annotate(
                     "reported", (place + 0.22, reported[name]), (0, -8), textcoords="offset points", fontsize=5, ha="center", color="0.3"
                 )
@@ -79,8 +82,8 @@ def length_figure(table: pd.DataFrame, chance: float, *, title: str, note: str) 
     with style():
         figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.7))
         axes.spines[["top", "right"]].set_visible(False)
-        markers = dict(zip(dict.fromkeys(table.selective), "os^vDP", strict=False))
-        for number, (name, marker) in enumerate(markers.items()):
+        markers = zip(dict.fromkeys(table.selective), "os^vDPX<", strict=False)  # there are eight choices of three signals
+        for number, (name, marker) in enumerate(markers):
             by_length = table[table.selective == name].groupby("length").accuracy
             median, low, high = by_length.median(), by_length.min(), by_length.max()
             axes.fill_between(median.index, low, high, color=f"C{number}", alpha=0.15, linewidth=0)

@@ -1,5 +1,8 @@
 """What Mamba's blocks promise beyond the contract of every mixer."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -129,3 +132,39 @@ def test_cost_is_proportional_to_length_and_counts_the_linear_maps_exactly(name,
 def test_sizes_that_do_not_fit_are_refused(name, fields, match):
     with pytest.raises(ValueError, match=match):
         mixer_class(name).Config(width=16, **BLOCKS[name] | fields)
+
+
+@pytest.mark.slow
+@every_block
+def test_a_block_compiles_whole_and_gives_the_same(name):
+    """In a process of its own: the tests' type checker wraps functions in ways that the compiler does not follow."""
+    fields = {"width": 16, **BLOCKS[name]}
+    code = (
+        "import torch\n"
+        "from recall_lab.models import mixer_class\n"
+        f"kind = mixer_class({name!r}); mixer = kind(kind.Config(**{fields!r})).double()\n"
+        "x = torch.randn(2, 9, 16, dtype=torch.float64)\n"
+        "compiled = torch.compile(mixer, fullgraph=True, backend='aot_eager')\n"
+        "sides = [side(x).square().sum() for side in (mixer, compiled)]\n"
+        "torch.testing.assert_close(*sides)\n"
+        "torch.testing.assert_close(*[torch.autograd.grad(side, list(mixer.parameters())) for side in sides])\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+@every_block
+def test_steps_run_in_half_precision_as_the_parallel_form_does(name):
+    mixer, x = make(name, torch.float32), inputs(3, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        expected, state = mixer(x), mixer.init_state(2)
+        for t in range(3):
+            y, state = mixer.step(x[:, t], state)
+            torch.testing.assert_close(y.float(), expected[:, t].float(), rtol=0, atol=0.05 * float(expected.abs().max()))
+
+
+@every_block
+def test_no_tokens_are_no_outputs(name):
+    mixer = make(name)
+    y, state = mixer.resume(inputs(1)[:, :0], None)
+    assert y.shape == (2, 0, 16)
+    assert count_scalars(state) == mixer.state_size(0)

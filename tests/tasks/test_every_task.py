@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import STRATEGIES
 
-from recall_lab.tasks import AR, IGNORE, MQAR, TASKS, Batch, Induction, JointRecall, MQARUpdate, SelectiveCopy, Stream, Task
+from recall_lab.tasks import AR, IGNORE, MQAR, TASKS, Batch, Induction, JointRecall, MQARUpdate, NestedRecall, SelectiveCopy, Stream, Task
 from recall_lab.tasks.bigram import Bigram
 
 RECORD: list[tuple[Task, str]] = [
@@ -24,6 +24,7 @@ RECORD: list[tuple[Task, str]] = [
     (Bigram(), "f2006c97854002b49fe962cafef810aeb69d9977e2649b1b0c1303f64f9a9743"),
     (Induction(), "303176c4278a6df2465b022f1977ffaac611eefad694d28de8c34f1fcab4c1c4"),
     (JointRecall(), "7db50c004c9dedef156fd90ca8d52d1d36b9ab2181b86162f76a6dad1ee4acba"),
+    (NestedRecall(), "ce8356f68c47202c043713c0701ed05d01d35049754c8c48e693b1f4368f0945"),
     (SelectiveCopy(), "2e2fd58a037b0aa40033d1c18e84424f9a71d4009067cb9d36b69d109fafb93f"),
 ]
 """tasks with the SHA-256 of their first 64 samples; where it changes, so must the task's `version`"""

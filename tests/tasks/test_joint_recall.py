@@ -1,4 +1,4 @@
-"""Joint recall: layout, law, oracle, and controls held against strategies played on samples."""
+"""Joint recall: layout, law and oracle."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -13,7 +13,6 @@ from strategies import STRATEGIES
 
 from recall_lab.tasks import IGNORE, JointRecall, Stream
 from recall_lab.tasks.joint_recall import BLANK, BOS, PAD, SEP
-from recall_lab.tasks.joint_recall_controls import block_accuracy
 
 STREAM = Stream(seed=0)
 FORMS = list(itertools.product(["paper", "triples"], [True, False]))
@@ -166,91 +165,6 @@ def test_tokens_that_are_no_sample_are_refused(row, complaint) -> None:
     task = JointRecall(contexts=2, keys=2, values=2)
     with pytest.raises(ValueError, match=complaint):
         task.solve(np.array([row + [PAD] * (task.length - len(row))]))
-
-
-# played strategies: each sees what is named and guesses the most frequent value that is left
-
-
-def played(shown: list, asked: list, *, reveal: bool, group) -> list[bool]:
-    """Right or wrong for each question, by a guesser who knows of an entry only the group it belongs to."""
-    left = defaultdict(Counter)
-    for context, entries in shown:
-        for key, value in entries:
-            left[group(context, key)][value] += 1
-    right = []
-    for context, entries in asked:
-        for key, answer in entries:
-            candidates = left[group(context, key)]
-            right.append(candidates.most_common(1)[0][0] == answer)
-            if reveal:
-                candidates[answer] -= 1
-    return right
-
-
-def matched(shown: list, asked: list) -> list[bool]:
-    """The same by a guesser who reads all but the context tokens, and recognises a block by the answers revealed in it."""
-    unused = [dict(entries) for _, entries in shown]
-    right = []
-    for _, entries in asked:
-        alike = unused
-        for key, answer in entries:
-            right.append(Counter(block[key] for block in alike).most_common(1)[0][0] == answer)
-            alike = [block for block in alike if block[key] == answer]
-        unused.remove(alike[0])
-    return right
-
-
-BLIND = {"bag": lambda context, key: None, "context_blind": lambda context, key: key, "key_blind": lambda context, key: context}
-
-
-@pytest.mark.parametrize(("layout", "reveal"), FORMS)
-def test_controls_are_what_their_strategies_reach(layout, reveal) -> None:
-    task = JointRecall(contexts=(2, 4), keys=(1, 3), values=3, layout=layout, reveal=reveal)
-    samples = blocks_of(task, 1800)
-    right = {name: [played(*sample, reveal=reveal, group=group) for sample in samples] for name, group in BLIND.items()}
-    # where no answers are revealed in blocks, there is nothing by which to know a block
-    blocks_revealed = layout == "paper" and reveal
-    right["context_token_blind"] = [matched(*sample) for sample in samples] if blocks_revealed else right["context_blind"]
-    controls = task.controls()
-    assert controls.pop("chance") == 1 / task.values
-    assert controls.keys() == right.keys()
-    for name, control in controls.items():
-        accuracy = [np.mean(sample) for sample in right[name]]
-        assert np.mean(accuracy) == pytest.approx(control, abs=4 * np.std(accuracy) / np.sqrt(len(samples))), name
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, {"chance": 6.25, "bag": 16.71, "context_blind": 39.26, "key_blind": 39.26, "context_token_blind": 92.02}),
-        ({"reveal": False}, {"bag": 11.27, "context_blind": 23.66, "key_blind": 23.66, "context_token_blind": 23.66}),
-        ({"layout": "triples"}, {"bag": 16.71, "context_blind": 39.26, "key_blind": 39.26, "context_token_blind": 39.26}),
-        ({"contexts": 16, "keys": 16}, {"bag": 12.35, "context_blind": 31.89, "context_token_blind": 94.52}),
-        ({"contexts": 5, "keys": 5}, {"bag": 26.71, "context_blind": 51.41, "context_token_blind": 89.08}),
-        ({"contexts": 16, "keys": 16, "reveal": False}, {"bag": 9.15, "context_blind": 19.24}),
-        ({"contexts": 5, "keys": 5, "reveal": False}, {"bag": 16.37, "context_blind": 30.74}),
-    ],
-    ids=str,
-)
-def test_controls_of_the_published_sizes(fields, expected) -> None:
-    controls = JointRecall(**fields).controls()
-    assert {name: round(100 * controls[name], 2) for name in expected} == expected
-
-
-@pytest.mark.parametrize(("sizes", "samples"), [((5, 16), 1008), (16, 400), (5, 4000)], ids=str)
-def test_a_reader_blind_to_context_tokens_answers_nine_of_ten_of_the_published_questions(sizes, samples) -> None:
-    task = JointRecall(contexts=sizes, keys=sizes)
-    accuracy = [np.mean(matched(*sample)) for sample in blocks_of(task, samples)]
-    assert np.mean(accuracy) == pytest.approx(task.controls()["context_token_blind"], abs=4 * np.std(accuracy) / np.sqrt(samples))
-
-
-def test_a_matcher_of_blocks_climbs_from_slot_to_slot() -> None:
-    task = JointRecall(contexts=4, keys=3, values=4)
-    right = np.array([matched(*sample) for sample in blocks_of(task, 2000)]).reshape(2000, 4, 3).mean(axis=1)
-    expected = block_accuracy(4, 3, 4).mean(axis=0)
-    np.testing.assert_array_less(abs(right.mean(axis=0) - expected), 4 * right.std(axis=0) / np.sqrt(2000))
-    assert (np.diff(expected) > 0).all()
-    np.testing.assert_allclose(block_accuracy(16, 16, 16).mean(axis=0)[:4], [0.3189, 0.8194, 0.9864, 0.9991], atol=5e-5)
 
 
 @given(task=STRATEGIES["joint_recall"])

@@ -107,6 +107,24 @@ def test_an_unknown_memory_is_refused() -> None:
         key_value_construction(MQAR(length=32, pairs=4), "delta")
 
 
+ZOOLOGY = {"length": 64, "pairs": 8, "keys": 16, "values": 16, "filler": "zoology"}
+
+
+@every_memory
+@pytest.mark.parametrize(
+    "task, refusal",
+    [
+        (MQAR(**ZOOLOGY), "filler must be own, blank or any .*, got 'zoology'"),
+        (MQARUpdate(**ZOOLOGY), "filler must be own, blank or any .*, got 'zoology'"),
+        (MQAR(length=64, pairs=4, queries=20, repeat_queries=True, filler="any"), "own or blank with repeat_queries .*, got 'any'"),
+    ],
+    ids=["mqar", "mqar_update", "repeated"],
+)
+def test_tasks_whose_filler_would_be_stored_are_refused(task: MQAR | MQARUpdate, refusal: str, memory: str) -> None:
+    with pytest.raises(ValueError, match=refusal):
+        key_value_construction(task, memory)
+
+
 @pytest.mark.parametrize("constant, fault", [("GAIN", 0.1), ("BETA", 0.1)])
 def test_weights_that_are_not_steep_break_the_claim(constant: str, fault: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, constant, fault)

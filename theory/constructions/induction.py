@@ -1,13 +1,13 @@
 """Induction heads in one block of Mamba with one state a channel, by a step that depends on the token; and without that, and what it costs.
 
 The weights are those of `slots.py` with triggers for keys. **Replacing** holds 2 (v+1) scalars for one trigger and v values, and answers
-with the value after the last occurrence of the trigger, at every length: the next logit is at most (1 + t/G) e^-G of the right one's. The
-answer has log2 v bits, 4 for v = 16, where 34 scalars of 32 bits are carried.
+with the value after the last occurrence of the trigger, at every length t far below G e^G (7e27 for G = 60): the next logit is at most
+(1 + t/G) e^-G of the right one's. The answer has log2 v bits, 4 for v = 16, where 34 scalars of 32 bits are carried.
 
 **Adding** has no signal that depends on the token, and does the same where the trigger occurs once. Where it occurs m times all weigh
 alike, so the most frequent of m values is named, ties by their number. As values are independent, places are exchangeable: the last is one
 of those that hold the named value with probability E[largest count] / m. [] What fades lets the last one win, and is forgotten: see
-`slots.py`.
+`slots.py`. That a time-invariant layer needs to be told pairs of neighbours, as here by the convolution, is `mamba.lti_induction`.
 """
 
 from typing import NamedTuple
@@ -112,8 +112,8 @@ INDUCTION_HEAD = Claim(
     name="mamba.induction_head",
     statement=(
         "One block of Mamba with one state a channel, of which only the step depends on the token, answers with the value after the last "
-        "occurrence of a trigger at every length (checked to 2^16; at full scale to 2^20) in 2 (v+1) scalars of state for v values, and no "
-        "other logit exceeds (1 + t/60) e^-60 of the right one's after t tokens."
+        "occurrence of a trigger at every length t far below 60 e^60 (checked to 2^16; at full scale to 2^20) in 2 (v+1) scalars of state "
+        "for v values, and no other logit exceeds (1 + t/60) e^-60 of the right one's."
     ),
     source="new; the task is that of arXiv:2312.00752, section 4.1.2, where Mamba is trained on it",
     standing="new",
@@ -168,7 +168,7 @@ INDUCTION_WITHOUT_SELECTION = Claim(
         "which hold for ever, are right on E[largest count of m values] / m; with A = -1 they are right on all at length 64, and in "
         "float32 know nothing of most of 2048 tokens. Where the step is selective one block does both."
     ),
-    source="new; arXiv:2312.00752, sections 3.1 and 4.1.2, on induction heads by LTI models",
+    source="corrects arXiv:2312.00752, sections 3.1 and 4.1.2: that time-invariant models cannot do induction heads; weights ours",
     standing="corrected",
     check=_check_unselective,
 )

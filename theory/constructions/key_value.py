@@ -1,8 +1,8 @@
 """Key-value recall in one block of Mamba or Mamba-2: what has to depend on the token to store, and what to overwrite.
 
-The weights are those of `slots.py`, which answer every question of `mqar` and, where they replace, of `mqar_update`. Conditions: no filler
-key of a sample's own (filler is not "zoology"), and where keys are asked repeatedly, no filler value behind a question (filler is "own" or
-"blank").
+The weights are those of `slots.py`, which answer every question of `mqar` and, where they replace, of `mqar_update`. Where a filler value
+stands behind a key of the sample, it is stored as the key's value; so there must be no filler key of a sample's own (filler is not
+"zoology"), and where keys are asked repeatedly, no filler value behind a question (filler is "own" or "blank").
 
 **On updates** a memory that adds holds two values of equal weight for a key that was updated, hence names either; values are alike, so it
 is right on 1 - U/(2K) of the questions, for U updates of K keys. [] To replace takes a channel (in Mamba-2: a head) for each key that steps
@@ -51,9 +51,13 @@ MEMORIES = {
 
 
 def key_value_construction(task: MQAR | MQARUpdate, memory: str = "replacing") -> LanguageModel:
-    """The model of this module for `task`. Raises ValueError unless `memory` is in `MEMORIES`."""
+    """The model of this module for `task`. Raises ValueError for an unknown memory, and where filler would be stored as a key's value."""
     if memory not in MEMORIES:
         raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, got {memory!r}")
+    if task.filler == "zoology":
+        raise ValueError("filler must be own, blank or any (a filler value behind a filler key would be stored), got 'zoology'")
+    if task.filler == "any" and isinstance(task, MQAR) and task.repeat_queries:
+        raise ValueError("filler must be own or blank with repeat_queries (a filler value behind a question would be stored), got 'any'")
     vocabulary = task.vocabulary
     keys, values = range(vocabulary.first_key, vocabulary.first_value), range(vocabulary.first_value, vocabulary.first_filler)
     return MEMORIES[memory].build(Alphabet(task.vocab_size, keys, values))

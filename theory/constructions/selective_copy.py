@@ -17,7 +17,7 @@ unembedded as c. So the j-th value c is stored in state j of channel c; what the
 as good as nothing: e^-SHARPNESS of it, or what float32 rounds of b M (8e-6 of the right logit at M = 16, 6e-4 at M = 256). []
 
 **State**: in each block M states in max(vocabulary + 1, v + M + 2) channels, of which the first block uses 2 states, the second M v. The
-wall asks for M log2 v bits: with M = v = 16 for 64, where 1,088 scalars of 32 bits are carried.
+wall (`recall.wall`) asks for M log2 v bits: with M = v = 16 for 64, where 1,088 scalars of 32 bits are carried.
 """
 
 import math

@@ -8,7 +8,8 @@ not named is 0, D too.
 k]). The step's input r_k = u_k + sum_c silu([token = c]) is s times the number of conditions met among "the last token was k" and "this is
 a value", and slots (k, .) step by softplus(2 G r_k / s - 3 G): by G where a value follows k, by less than e^-G elsewhere. A = -1. So a new
 value leaves e^-G of an old one and adds G s; elsewhere the decay rounds to 1, and no more than e^-G s is added. After t tokens the other
-slots of k hold at most (1 + t/G) e^-G of what the latest value's slot holds, 2e-22 at G = 60 after 2^20. Asking erases nothing. []
+slots of k hold at most (1 + t/G) e^-G of what the latest value's slot holds, 2e-22 at G = 60 after 2^20: this lasts while t is far below
+G e^G, here 7e27, as softplus is never 0. Asking erases nothing. []
 
 **Adding** (nothing is selective: a time-invariant system; N = 1). A slot is told [token = k] - [token = c], of which the convolution takes
 difference = last - present. That is 2 where c follows k, else at most 1, so u = silu(BETA (difference - 3/2)) is BETA/2 there and elsewhere

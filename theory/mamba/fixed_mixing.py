@@ -11,12 +11,14 @@ they have a solution, or a sum of them with weights >= 0, not all 0, reads 0 > 0
 whole numbers. A linear program also finds the largest margin for |f_i(W, c)| <= 1, 0 iff there is no solution.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int64
 from scipy.optimize import linprog
+
+from ..claim import Evidence
 
 OUTSIDE = -1
 """stands in windows for what lies before the first token and after the last, the same in every input"""
@@ -88,3 +90,49 @@ def verdict(asked: Comparisons, score: Callable[[int, tuple[int, ...], int], int
     """The margin, and which of the two proofs on offer, a solution `score` or a certificate `chosen`, goes through."""
     exact = 1.0 if answers_all(asked, score) else 0.0 if is_certificate(asked, chosen) else np.nan
     return Verdict(best_margin(asked), exact)
+
+
+@runtime_checkable
+class Instance(Protocol):
+    """A task small enough to list all its inputs, with a theorem on it and both proofs."""
+
+    @property
+    def symbols(self) -> int:
+        """Answers are 0 .. symbols-1."""
+
+    @property
+    def window(self) -> int:
+        """Tokens that a window sees."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether the theorem says that a fixed mixing can."""
+
+    def inputs(self) -> tuple[Int64[np.ndarray, "inputs length"], Int64[np.ndarray, " inputs"]]:
+        """All inputs and their answers."""
+
+    def score(self, place: int, view: tuple[int, ...], symbol: int) -> int:
+        """The f_i(W, c) of the proof that it can."""
+
+    def certificate(self, asked: Comparisons) -> Bool[np.ndarray, " rows"]:
+        """The rows of the proof that it cannot."""
+
+
+def settled(instance: Instance) -> Verdict:
+    """The verdict on all inputs of an instance."""
+    tokens, answers = instance.inputs()
+    asked = comparisons(tokens, answers, symbols=instance.symbols, window=instance.window)
+    return verdict(asked, instance.score, instance.certificate(asked))
+
+
+def evidence(instances: Sequence[Instance]) -> Evidence:
+    """Evidence on instances whole: every input, by linear programming and by the proof's certificate or solution."""
+    possible = np.array([instance.possible for instance in instances])
+    return Evidence(
+        quantity="the largest margin with scores of at most 1, by linear programming; then whether there is one, in whole numbers",
+        measured=np.array([settled(instance) for instance in instances]).T,
+        at_least=np.stack([0.01 * possible, possible]),
+        at_most=np.stack([np.where(possible, np.inf, 0.0), possible]),
+        tolerance=np.array([[1e-6], [0.0]]),
+        arrays={"instances": np.array(instances), "possible": possible},
+    )

@@ -36,7 +36,10 @@ def block_singular_values(matrices: Tensor, cut: int) -> Tensor:
 
 
 def _check(scale: Scale, seed: int) -> Evidence:
-    """Evidence by singular values in float64, with random weights, at cuts that leave N rows and columns or more."""
+    """Evidence by singular values in float64, with random weights, at cuts that leave 3 N rows and columns or more.
+
+    There random weights are far from a lower rank: number N was 4e-3 at the least in 300 checks, against 1e-9 down to N rows and columns.
+    """
     length, channels = (48, 3) if scale == "quick" else (160, 8)
     draw = torch.Generator().manual_seed(seed)
 
@@ -45,13 +48,13 @@ def _check(scale: Scale, seed: int) -> Evidence:
 
     last, beyond, spectra = [], [], []
     for states in (1, 3, 5):
-        dt, rates = normal(length, channels).exp() / 10, -torch.arange(1.0, states + 1, dtype=torch.float64)
+        dt, rates = normal(length, channels).exp() / 30, -torch.arange(1.0, states + 1, dtype=torch.float64) / states
         B, C = normal(length, states), normal(length, states)
         mask = decay_mask(-dt.T)
         duals = ssd_matrix(dt[None], rates.new_full((channels,), -1.0), B[None, :, None], C[None, :, None])[0]
         families = [(scan_matrices(dt, rates.expand(channels, -1), B, C), states), (mask, 1), (duals, states)]
         for matrices, rank in families:
-            for cut in (states, length // 2, length - states - 1):
+            for cut in (3 * states, length // 2, length - 3 * states):
                 values = block_singular_values(matrices, cut)
                 last.append(float(values[:, rank - 1].min()))
                 beyond.append(float(values[:, rank:].max(dim=1).values.max()) if values.shape[1] > rank else 0.0)
@@ -60,7 +63,7 @@ def _check(scale: Scale, seed: int) -> Evidence:
     return Evidence(
         quantity="singular value number N of a block on and below the diagonal, then number N + 1, as fractions of the largest",
         measured=np.array([last, beyond]),
-        at_least=np.array([[1e-7], [-np.inf]]),
+        at_least=np.array([[1e-4], [-np.inf]]),
         at_most=np.array([[np.inf], [1e-12]]),
         arrays={"spectra": np.array(spectra), "ranks": np.array([rank for n in (1, 3, 5) for rank in (n, 1, n)])},
     )

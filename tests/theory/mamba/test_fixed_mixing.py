@@ -1,11 +1,23 @@
 """Inequalities between scores that are sums over windows."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recall_lab.theory.mamba.fixed_mixing import OUTSIDE, answers_all, best_margin, comparisons, is_certificate, verdict
+from recall_lab.theory.mamba.fixed_mixing import (
+    OUTSIDE,
+    Comparisons,
+    answers_all,
+    best_margin,
+    comparisons,
+    evidence,
+    is_certificate,
+    verdict,
+)
 
 
 def test_an_inequality_has_the_windows_of_its_input_at_the_answer_and_at_the_rival() -> None:
@@ -47,14 +59,61 @@ def test_without_a_proof_either_way_there_is_no_verdict() -> None:
     assert verdict(asked, lambda place, view, symbol: int(view[0] == symbol), nothing).exact == 1.0
 
 
-@given(answers=st.lists(st.integers(0, 1), min_size=8, max_size=8), weights=st.lists(st.integers(-3, 3), min_size=12, max_size=12))
+CELLS = np.array([[bits >> 2 & 1, bits >> 1 & 1, bits & 1] for bits in range(8)])
+"""all inputs of three binary cells"""
+bits = st.integers(0, 1)
+small_weights = st.lists(st.integers(-3, 3), min_size=6, max_size=6)
+
+
+def odd_score(weights: list[int]) -> Callable[[int, tuple[int, ...], int], int]:
+    """Scores 0 of symbol 0 and of at most 7 of symbol 1, whose sum over the cells is odd, hence never a tie."""
+    return lambda place, view, symbol: symbol * (2 * weights[2 * place + view[0]] + (place == 0))
+
+
+@given(weights=small_weights, chosen=st.lists(st.booleans(), min_size=8, max_size=8))
 @settings(max_examples=50)
-def test_what_is_answered_has_a_margin_and_no_certificate(answers: list[int], weights: list[int]) -> None:
-    """All ways to answer all inputs of three binary cells."""
-    tokens = np.array([[bits >> 2 & 1, bits >> 1 & 1, bits & 1] for bits in range(8)])
-    asked = comparisons(tokens, np.array(answers), symbols=2, window=1)
-    if answers_all(asked, lambda place, view, symbol: weights[4 * place + 2 * view[0] + symbol]):
-        assert best_margin(asked) > 0.01
-        assert not is_certificate(asked, np.ones(8, np.bool_))
-    if is_certificate(asked, np.ones(8, np.bool_)):
-        assert best_margin(asked) == pytest.approx(0, abs=1e-7)
+def test_what_is_answered_has_a_margin_and_no_certificate(weights: list[int], chosen: list[bool]) -> None:
+    score = odd_score(weights)
+    answers = np.array([sum(score(place, (cell,), 1) for place, cell in enumerate(row)) > 0 for row in CELLS.tolist()], np.int64)
+    asked = comparisons(CELLS, answers, symbols=2, window=1)
+    assert answers_all(asked, score)
+    assert best_margin(asked) >= 1 / 7 - 1e-7
+    assert not is_certificate(asked, np.array(chosen))
+
+
+@given(alone=st.integers(0, 2), at=bits, flip=bits, elsewhere=st.lists(bits, min_size=8, max_size=8), weights=small_weights)
+@settings(max_examples=50)
+def test_what_has_a_certificate_is_answered_by_nothing_and_has_no_margin(
+    alone: int, at: int, flip: int, elsewhere: list[int], weights: list[int]
+) -> None:
+    """An exclusive or of two cells where the third, `alone`, holds `at`; answers elsewhere are any."""
+    square = CELLS[:, alone] == at
+    parity = (CELLS.sum(axis=1) + flip) % 2
+    asked = comparisons(CELLS, np.where(square, parity, elsewhere), symbols=2, window=1)
+    assert is_certificate(asked, square)
+    assert best_margin(asked) == pytest.approx(0, abs=1e-7)
+    assert not answers_all(asked, odd_score(weights))
+
+
+class OneCell(NamedTuple):
+    """A cell is answered with itself, by f = 1 where it shows the symbol; `weight` and `possible` are right as 1 and True."""
+
+    symbols: int = 3
+    window: int = 1
+    weight: int = 1
+    possible: bool = True
+
+    def inputs(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(3)[:, None], np.arange(3)
+
+    def score(self, place: int, view: tuple[int, ...], symbol: int) -> int:
+        return self.weight * (view[0] == symbol)
+
+    def certificate(self, asked: Comparisons) -> np.ndarray:
+        return np.zeros(len(asked.answer), np.bool_)
+
+
+def test_evidence_holds_iff_program_proof_and_theorem_agree() -> None:
+    assert evidence([OneCell(), OneCell()]).holds
+    for fault in (OneCell(weight=-1), OneCell(possible=False)):
+        assert not evidence([OneCell(), fault]).holds

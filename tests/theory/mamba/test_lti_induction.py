@@ -5,8 +5,8 @@ import pytest
 
 from recall_lab.tasks import Induction
 from recall_lab.theory import CLAIMS
-from recall_lab.theory.mamba import lti_induction
-from recall_lab.theory.mamba.fixed_mixing import comparisons, verdict
+from recall_lab.theory.mamba import fixed_mixing
+from recall_lab.theory.mamba.fixed_mixing import comparisons, settled
 from recall_lab.theory.mamba.lti_induction import InductionHeads
 
 
@@ -23,9 +23,7 @@ def test_inputs_and_answers_are_those_of_the_task() -> None:
 def test_the_theorem_and_its_proofs_agree_with_linear_programming(values: int, window: int) -> None:
     for cells in (2, 3, 4, 5):
         instance = InductionHeads(cells, values, window)
-        tokens, answers = instance.inputs()
-        asked = comparisons(tokens, answers, symbols=values, window=window)
-        found = verdict(asked, instance.score, instance.certificate(asked))
+        found = settled(instance)
         assert found.exact == instance.possible, instance
         assert (found.margin > 0.01) == instance.possible, instance
 
@@ -37,7 +35,7 @@ def test_a_cell_more_than_can_be_breaks_the_claim(monkeypatch: pytest.MonkeyPatc
 
 def test_pairs_of_neighbours_where_single_tokens_are_meant_break_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        lti_induction, "comparisons", lambda tokens, answers, *, symbols, window: comparisons(tokens, answers, symbols=symbols, window=2)
+        fixed_mixing, "comparisons", lambda tokens, answers, *, symbols, window: comparisons(tokens, answers, symbols=symbols, window=2)
     )
     assert not CLAIMS["mamba.lti_induction"].check("quick", seed=0).holds
 

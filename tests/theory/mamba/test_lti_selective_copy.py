@@ -7,8 +7,8 @@ import torch
 from recall_lab.kernels import selective_scan
 from recall_lab.tasks import IGNORE, SelectiveCopy, Stream
 from recall_lab.theory import CLAIMS
-from recall_lab.theory.mamba import lti_selective_copy
-from recall_lab.theory.mamba.fixed_mixing import best_margin, comparisons, verdict
+from recall_lab.theory.mamba import fixed_mixing
+from recall_lab.theory.mamba.fixed_mixing import comparisons, settled
 from recall_lab.theory.mamba.lti_selective_copy import Copying
 
 SMALL = [
@@ -32,9 +32,7 @@ def test_inputs_and_answers_are_those_of_the_task(asked: int) -> None:
 
 def test_the_theorem_and_its_proofs_agree_with_linear_programming_on_every_small_instance() -> None:
     for instance in SMALL:
-        tokens, answers = instance.inputs()
-        asked = comparisons(tokens, answers, symbols=2, window=instance.window)
-        found = verdict(asked, instance.score, instance.certificate(asked))
+        found = settled(instance)
         assert found.exact == instance.possible, instance
         assert (found.margin > 0.01) == instance.possible, instance
 
@@ -77,7 +75,7 @@ def test_a_weight_that_does_not_grow_breaks_the_claim(monkeypatch: pytest.Monkey
 
 def test_a_mixing_that_sees_the_whole_input_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        lti_selective_copy,
+        fixed_mixing,
         "comparisons",
         lambda tokens, answers, *, symbols, window: comparisons(tokens, answers, symbols=symbols, window=8),
     )
@@ -86,5 +84,5 @@ def test_a_mixing_that_sees_the_whole_input_breaks_the_claim(monkeypatch: pytest
 
 def test_more_symbols_change_no_margin_to_or_from_nothing() -> None:
     for symbols in (2, 3):
-        tokens, answers = Copying(4, 3, 2, symbols).inputs()
-        assert best_margin(comparisons(tokens, answers, symbols=symbols, window=1)) == pytest.approx(0, abs=1e-7)
+        assert settled(Copying(4, 3, 2, symbols)).margin == pytest.approx(0, abs=1e-7)
+        assert settled(Copying(3, 3, 2, symbols)).margin > 0.01
