@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
+from layouts import LAYOUTS, laid
 from torch import Tensor
 
-LENGTHS = (0, 1, 15, 16, 17, 33)
+LENGTHS = (0, 1, 15, 16, 17, 33, 63, 65)
 """about the edges of slabs"""
 OPTIONAL = ("D", "z", "dt_bias", "initial_state")
-LAYOUTS = ("contiguous", "channels first", "expanded")
-"""of what is given per token, and of the gradients; "expanded" has strides of 0 in time"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +48,6 @@ class Case:
         shapes = (self.batch, self.length, self.channels), (self.batch, self.channels, self.states)
         of_y, of_state = (torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype) for shape in shapes)
         return laid(of_y, self.grad_layout), of_state.mT.contiguous().mT
-
-
-def laid(x: Tensor, layout: str) -> Tensor:
-    if layout == "expanded":
-        return x[:, :1].expand(x.shape)
-    return x.mT.contiguous().mT if layout == "channels first" else x
 
 
 def outcome(case: Case, inputs: dict[str, Tensor], grads: tuple[Tensor, Tensor], wanted: Collection[str], scan: Any) -> dict[str, Tensor]:

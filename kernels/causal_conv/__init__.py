@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._dispatch import Backend, Operator
 from . import eager, reference
+from ._checks import check_conv
 
 
 def _triton(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Literal["silu"] | None, tail: Tensor) -> Tensor:
@@ -51,9 +52,9 @@ def causal_conv(
     before which it computes the sums again). Bytes of one padded copy of x; in Triton x and y once, and for the gradient both again with
     one float32 copy of y.
 
-    Raises ValueError for shapes or dtypes that do not fit, and BackendUnavailable where `backend` cannot run.
+    Raises ValueError for shapes or dtypes that do not fit or another activation, and BackendUnavailable where `backend` cannot run.
     """
-    check_conv(x, weight, bias, tail)
+    check_conv(x, weight, bias, tail, activation)
     if tail is None:
         tail = x.new_zeros(x.shape[0], x.shape[2], weight.shape[1] - 1)
     tensors = [tensor for tensor in (x, weight, bias, tail) if tensor is not None]
@@ -71,32 +72,15 @@ def causal_conv_step(
 ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch channels _"]]:
     """`causal_conv` of one token: its output and the tail of taps-1 tokens after it; the tail given is left as it is.
 
-    Raises ValueError for shapes or dtypes that do not fit.
+    Raises ValueError for shapes or dtypes that do not fit or another activation.
     """
-    check_conv(x[:, None], weight, bias, tail)
+    check_conv(x[:, None], weight, bias, tail, activation)
     wide = torch.promote_types(x.dtype, torch.float32)
     window = torch.cat([tail, x[:, :, None]], dim=2)
     y = (window.to(wide) * weight).sum(dim=2)
     if bias is not None:
         y += bias
     return (F.silu(y) if activation == "silu" else y).to(x.dtype), window[:, :, 1:]
-
-
-def check_conv(x: Tensor, weight: Tensor, bias: Tensor | None, tail: Tensor | None) -> None:
-    """Raises ValueError unless shapes fit, x and tail share a floating dtype, and weight and bias have that one or at least float32."""
-    if x.ndim != 3 or weight.ndim != 2 or weight.shape[1] < 1:
-        raise ValueError(f"x must be [batch, length, channels], weight [channels, taps >= 1], got {tuple(x.shape)}, {tuple(weight.shape)}")
-    batch, _, channels = x.shape
-    parameters = (x.dtype, torch.promote_types(x.dtype, torch.float32))
-    for name, tensor, shape, dtypes in (
-        ("weight", weight, (channels, weight.shape[1]), parameters),
-        ("bias", bias, (channels,), parameters),
-        ("tail", tail, (batch, channels, weight.shape[1] - 1), (x.dtype,)),
-    ):
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
-        if tensor is not None and (tensor.dtype not in dtypes or not x.is_floating_point()):
-            raise ValueError(f"{name} must have a floating dtype that goes with x's {x.dtype}, got {tensor.dtype}")
 
 
 def _next_tail(x: Tensor, tail: Tensor) -> Tensor:

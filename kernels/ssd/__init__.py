@@ -10,7 +10,7 @@ from torch import Tensor
 from .._dispatch import Backend, Operator
 from .._step_size import step_size
 from . import eager, reference
-from ._checks import check_per_head, check_scan
+from ._checks import check_chunk, check_limit, check_scan
 
 Heads = Float[Tensor, "batch length heads head_width"]
 State = Float[Tensor, "batch heads head_width state"]
@@ -21,6 +21,8 @@ def _triton(x: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, initial_state: T
 
     return triton.ssd_scan(x, log_decay, B, C, initial_state, chunk)
 
+
+AXES = ("batch", "length", "heads", "head width")
 
 OPERATOR = Operator(name="ssd_scan", reference=reference.ssd_scan, eager=eager.ssd_scan, triton=_triton)
 
@@ -51,8 +53,9 @@ def ssd_scan(
 
     log_decay is at most 0, and may be -inf; head j reads group j // (heads / groups) of B and C; s_0 is `initial_state`, or 0. With
     `return_final_state`, (y, the last state). A length of 0 is allowed. Differentiable once in every tensor, through the last state too; the
-    reference, as often as wanted. x, B and C share float64, float32, float16 or bfloat16; log_decay, D and the initial state may be
-    wider. The state is float32 at least, and so is all that is computed, but for the reference: it computes in the dtypes given.
+    reference, as often as wanted. x, B and C share float64, float32, float16 or bfloat16; log_decay, D and the initial state have that
+    dtype too, or float32 beside the last two. The state is float32 at least, and so is all that is computed, but for the reference: it
+    computes in the dtypes given.
 
     Cost, in chunks of Q = `chunk` tokens: 2 Q state floating-point operations a token and group, 2 Q head_width + 3 Q + 4 head_width state
     a token and head, and for the gradient 2 to 3 times that again. Bytes: inputs and output once; for the gradient head_width state / Q
@@ -61,8 +64,8 @@ def ssd_scan(
 
     Raises ValueError for shapes or dtypes that do not fit, and BackendUnavailable where `backend` cannot run.
     """
-    check_scan(x, log_decay, B, C, initial_state, chunk)
-    check_per_head(x, D=D)
+    check_scan(AXES, x, B, C, log_decay=log_decay, D=D, initial_state=initial_state)
+    check_chunk(chunk)
     y, state = _scan(x, log_decay, B, C, initial_state, chunk, backend)
     y = _with_skip(y, D, x)
     return (y, state) if return_final_state else y
@@ -99,11 +102,13 @@ def ssd(
     """y_t = s_t C_t + D x_t with s_t = exp(d_t A) s_{t-1} + d_t x_t B_t^T, d_t = clamp(softplus(dt_t + dt_bias), *dt_limit).
 
     The continuous face of `ssd_scan`, which see for the rest: A < 0 is a rate a head, d_t the step of its discretisation (A by zero-order
-    hold, B by Euler, as in the published code). Without `dt_softplus` d_t is dt_t + dt_bias, clamped. Steps and decays are at least
-    float32. Raises what `ssd_scan` does.
+    hold, B by Euler, as in the published code). Without `dt_softplus` d_t is dt_t + dt_bias, clamped. dt, A, D, dt_bias and the initial
+    state have x's dtype, or float32 beside float16 and bfloat16; d_t and the decays are float32 at least. Raises what `ssd_scan` does, and
+    ValueError for a `dt_limit` whose first number is above its second.
     """
-    check_scan(x, dt, B, C, initial_state, chunk)
-    check_per_head(x, A=A, D=D, dt_bias=dt_bias)
+    check_scan(AXES, x, B, C, dt=dt, A=A, D=D, dt_bias=dt_bias, initial_state=initial_state)
+    check_chunk(chunk)
+    check_limit(dt_limit)
     step = _limited_step(dt, dt_bias, dt_softplus, dt_limit)
     y, state = _scan(step[..., None] * x, step * A, B, C, initial_state, chunk, backend)
     y = _with_skip(y, D, x)
@@ -123,7 +128,12 @@ def ssd_step(
     dt_softplus: bool = True,
     dt_limit: tuple[float, float] = (0.0, math.inf),
 ) -> tuple[Float[Tensor, "batch heads head_width"], State]:
-    """(y_t, s_t) of `ssd` from s_{t-1} and the inputs of one token: plain tensor operations, float32 at least; `state` is left as it is."""
+    """(y_t, s_t) of `ssd` from s_{t-1} and the inputs of one token: plain tensor operations, float32 at least; `state` is left as it is.
+
+    Raises ValueError for shapes, dtypes or limits that do not fit.
+    """
+    check_scan(("batch", "heads", "head width"), x, B, C, dt=dt, A=A, D=D, dt_bias=dt_bias, state=state)
+    check_limit(dt_limit)
     step = _limited_step(dt, dt_bias, dt_softplus, dt_limit)
     y, state = reference.step(step[..., None] * x, step * A, B, C, state.to(torch.promote_types(x.dtype, torch.float32)))
     return _with_skip(y, D, x), state

@@ -13,13 +13,13 @@ z rows, m heads of a group, t and s positions, p head width, n state. float16 an
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from . import _around as around
 from .masked import decay_mask
 
 Heads = Float[Tensor, "rows group_heads length head_width"]
@@ -36,11 +36,8 @@ def ssd_scan(
     initial_state: Float[Tensor, "batch heads head_width state"],
     chunk: int,
 ) -> tuple[Float[Tensor, "batch length heads head_width"], Float[Tensor, "batch heads head_width state"]]:
-    """The equations above, all in the dtype of `initial_state`; entering states are kept only where a gradient may be asked for."""
-    tensors = (x, log_decay, B, C, initial_state)
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    y, state, _ = forward(*tensors, chunk, keep)
-    return y, state
+    """The equations above, all in the dtype of `initial_state`."""
+    return around.ssd_scan(forward, (x, log_decay, B, C, initial_state), chunk)
 
 
 @torch.library.custom_op("recall_lab::ssd_scan_fwd", mutates_args=())
@@ -137,30 +134,4 @@ def _ungrouped(tensor: Tensor, groups: int) -> Tensor:
     return torch.unflatten(tensor, 0, (-1, groups)).movedim(3, 1).flatten(2, 3).contiguous()
 
 
-@forward.register_fake
-def _(
-    x: Tensor, _log_decay: Tensor, _B: Tensor, _C: Tensor, initial_state: Tensor, chunk: int, keep: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    return initial_state.new_empty(x.shape), initial_state.new_empty(initial_state.shape), _entering(x, initial_state, chunk, keep)
-
-
-@backward.register_fake
-def _(_grad: Tensor, grad_state: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return *(tensor.new_empty(tensor.shape) for tensor in inputs[:4]), grad_state.new_empty(grad_state.shape)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # else autograd would make zeros as large as the entering states
-    *tensors, _, ctx.chunk, _ = inputs
-    ctx.save_for_backward(*tensors, output[2])
-
-
-def _differentiate(ctx: Any, grad: Tensor | None, grad_state: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    x, *_, entering = ctx.saved_tensors
-    zero = entering.new_zeros(())
-    grad = zero.expand(x.shape) if grad is None else grad
-    grad_state = zero.expand(entering.shape[1:]) if grad_state is None else grad_state
-    return *backward(grad, grad_state, *ctx.saved_tensors, ctx.chunk), None, None
-
-
-forward.register_autograd(_differentiate, setup_context=_keep)
+around.register(forward, backward, _entering)

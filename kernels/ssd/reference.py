@@ -13,9 +13,11 @@ def step(
     state: Float[Tensor, "batch heads head_width state"],
 ) -> tuple[Float[Tensor, "batch heads head_width"], Float[Tensor, "batch heads head_width state"]]:
     """y_t and s_t from s_{t-1}: s_t = exp(log_decay_t) s_{t-1} + x_t B_t^T, y_t = s_t C_t (arXiv:2405.21060, eq. 2)."""
-    B, C = (torch.repeat_interleave(shared, x.shape[1] // B.shape[1], dim=1) for shared in (B, C))
-    state = log_decay.exp()[..., None, None] * state + x[..., :, None] * B[..., None, :]
-    return (state * C[..., None, :]).sum(dim=-1), state
+    group_heads = x.shape[1] // B.shape[1]
+    # [batch, heads, 1, state]: of one group a view, where torch.repeat_interleave would copy
+    B, C = (shared.unsqueeze(2).expand(-1, -1, group_heads, -1).flatten(1, 2).unsqueeze(2) for shared in (B, C))
+    state = log_decay.exp()[..., None, None] * state + x.unsqueeze(-1) * B
+    return (state * C).sum(dim=-1), state
 
 
 def ssd_scan(

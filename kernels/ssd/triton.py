@@ -30,6 +30,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .._tiles.triton import TYPES, launch_options, load_rows, on_device_of, padded, store_rows
+from . import _around as around
 
 CHUNK = 64
 """tokens in a chunk"""
@@ -311,36 +312,9 @@ def _entering(x: Tensor, initial_state: Tensor, keep: bool) -> Tensor:
     return initial_state.new_empty((batch, heads, triton.cdiv(x.shape[1], CHUNK) if keep else 0, *tile))
 
 
-@forward.register_fake
-def _(x: Tensor, _log_decay: Tensor, _B: Tensor, _C: Tensor, initial_state: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return initial_state.new_empty(x.shape), initial_state.new_empty(initial_state.shape), _entering(x, initial_state, keep)
-
-
-@backward.register_fake
-def _(_grad: Tensor, grad_state: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return *(tensor.new_empty(tensor.shape) for tensor in inputs[:4]), grad_state.new_empty(grad_state.shape)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # else autograd would make zeros as large as the entering states
-    x, log_decay, B, C, _, _ = inputs
-    ctx.save_for_backward(x, log_decay, B, C, output[2])
-
-
-def _differentiate(ctx: Any, grad: Tensor | None, grad_state: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    x, *_, entering = ctx.saved_tensors
-    zero = entering.new_zeros(())
-    grad = zero.expand(x.shape) if grad is None else grad
-    grad_state = zero.expand((*entering.shape[:2], *entering.shape[3:])) if grad_state is None else grad_state
-    return *backward(grad, grad_state, *ctx.saved_tensors), None
-
-
-forward.register_autograd(_differentiate, setup_context=_keep)
+around.register(forward, backward, _entering)
 
 
 def ssd_scan(x: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, initial_state: Tensor, _chunk: int) -> tuple[Tensor, Tensor]:
     """The equations above; chunks have CHUNK tokens, whatever is asked for."""
-    tensors = (x, log_decay, B, C, initial_state)
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    y, state, _ = forward(*tensors, keep)
-    return y, state
+    return around.ssd_scan(forward, (x, log_decay, B, C, initial_state))

@@ -16,7 +16,8 @@ import torch
 from heads import TOLERANCE, assert_close
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from scans import LAYOUTS, LENGTHS, OPTIONAL, Case, cases, names, outcome, small_cases
+from layouts import LAYOUTS
+from scans import LENGTHS, OPTIONAL, Case, cases, names, outcome, small_cases
 from torch import Tensor
 
 from recall_lab.kernels import Backend, BackendUnavailable, selective_scan, selective_scan_step
