@@ -94,7 +94,7 @@ def length_figure(table: pd.DataFrame, chance: float, *, title: str, note: str) 
         axes.set_xscale("log", base=2)
         axes.set_ylim(0, 1.03)
         axes.set_ylabel("accuracy")
-        axes.legend(frameon=False, title="depends on the token", title_fontsize=6)
+        axes.legend(frameon=False, title="depends on\nthe token", title_fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
         figure.supxlabel(f"length of the sequence [tokens]\n{note}", fontsize=6)
         axes.set_title(title, loc="left", wrap=True)
     return figure

@@ -68,6 +68,7 @@ def test_a_line_goes_through_the_medians_at_every_length(found: Report) -> None:
 def test_a_sweep_of_two_tasks_has_a_figure_of_accuracy_for_each_and_a_capacity_for_each(found: Report, tmp_path: Path) -> None:
     names = {path.name for path in draw_all(found, tmp_path, "command")}
     assert {"capacity.png", "accuracy_induction.png", "accuracy_selective_copy.png"} <= names
+    assert {f"{kind}_{task}.csv" for kind in ("selectivity", "lengths") for task in ("induction", "selective_copy")} <= names
     labels = [capacity.label for capacity in found.capacities]
     assert len(set(labels)) == len(labels) == 4
     assert {point.difficulty for point in found.points} == {"selective_copy", "induction"}
