@@ -283,7 +283,7 @@ def test_a_single_run_has_the_fields_it_was_given_and_else_the_defaults() -> Non
         ({"task.pair": 3}, "[task]: unknown key 'pair'; did you mean 'pairs'?"),
         ({"mixer.widht": 3}, "[mixers.attention]: unknown key 'widht'; did you mean 'width'?"),
         ({"model.dept": 3}, "[model]: unknown key 'dept'; did you mean 'depth'?"),
-        ({"model.vocab_size": 3}, "[model]: vocab_size must be at least 160, the task's, got 3"),
+        ({"model.vocab_size": 3}, "run: vocab_size must be at least 160, the task's, got 3"),
         ({"optimiser.rate": 3}, "[optimiser]: unknown key 'rate'"),
         ({"optimiser.learning_rate": math.inf}, "[optimiser]: learning_rate must be positive and finite, got inf"),
         ({"budget.steps": "many"}, "[budget]: steps must be a whole number, got 'many'"),
