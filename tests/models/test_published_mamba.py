@@ -1,6 +1,7 @@
 """Weights of the public implementations load unchanged, and give the same outputs."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,12 +28,13 @@ def published_mamba2(**sizes: Any) -> nn.Module:
     return Mamba2Mixer(transformers.Mamba2Config(**sizes, chunk_size=16, tie_word_embeddings=False), layer_idx=0)
 
 
-def shuffled(module: nn.Module, seed: int) -> nn.Module:
+def shuffled(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The module with every weight away from its initial value, so that none is 1 or 0 by chance."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        module = make()
         for weight in module.parameters():
-            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+            weight += 0.1 * torch.randn(weight.shape)
     return module
 
 
@@ -47,7 +49,8 @@ def assert_equal_outputs(theirs: nn.Module, ours: nn.Module, width: int, length:
 
 @given(length=st.sampled_from([1, 3, 17, 40]), states=st.sampled_from([1, 16]), seed=st.integers(0, 99))
 def test_mamba_gives_what_transformers_gives_with_the_same_weights(length: int, states: int, seed: int) -> None:
-    theirs = shuffled(published_mamba(hidden_size=24, state_size=states, conv_kernel=4, expand=2, time_step_rank=2), seed)
+    sizes = {"hidden_size": 24, "state_size": states, "conv_kernel": 4, "expand": 2, "time_step_rank": 2}
+    theirs = shuffled(lambda: published_mamba(**sizes), seed)
     assert_equal_outputs(theirs, Mamba(MambaConfig(width=24, state_width=states)), width=24, length=length)
 
 
@@ -55,12 +58,12 @@ def test_mamba_gives_what_transformers_gives_with_the_same_weights(length: int, 
 def test_mamba2_gives_what_transformers_gives_with_the_same_weights(length: int, groups: int, seed: int) -> None:
     sizes = {"hidden_size": 16, "state_size": 8, "conv_kernel": 4, "expand": 2, "head_dim": 8, "num_heads": 4, "n_groups": groups}
     ours = Mamba2(Mamba2Config(width=16, state_width=8, head_width=8, groups=groups))
-    assert_equal_outputs(shuffled(published_mamba2(**sizes), seed), ours, width=16, length=length)
+    assert_equal_outputs(shuffled(lambda: published_mamba2(**sizes), seed), ours, width=16, length=length)
 
 
 def test_mamba_gives_what_mambapy_gives_with_the_same_weights() -> None:
     mambapy = pytest.importorskip("mambapy.mamba")
-    theirs = shuffled(mambapy.MambaBlock(mambapy.MambaConfig(d_model=24, n_layers=1, d_state=5)), 0)
+    theirs = shuffled(lambda: mambapy.MambaBlock(mambapy.MambaConfig(d_model=24, n_layers=1, d_state=5)), 0)
     assert_equal_outputs(theirs, Mamba(MambaConfig(width=24, state_width=5)), width=24, length=19)
 
 
