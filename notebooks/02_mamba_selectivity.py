@@ -119,7 +119,7 @@ SMALL = """
 seeds = [20]
 model = { depth = 2, short_conv = 1 }
 optimiser = { learning_rate = 1e-2 }
-budget = { steps = 500, check_every = 100, validation = 256, test = 256, eval_lengths = [[64, 256]] }
+budget = { steps = 400, check_every = 100, validation = 256, test = 256, eval_lengths = [[64, 256]] }
 task = [{ name = "selective_copy", length = 48, values = 8, content = 4 }, { name = "induction", length = 32 }]
 [mixers.mamba]
 width = 32
@@ -133,10 +133,10 @@ print(table.to_string(index=False))
 task = SelectiveCopy(length=48, values=8, content=4)
 controls = {name: task.controls()[name] for name in ("chance", "order_blind")}
 copying = table[table.task == "selective_copy"]
-selectivity_figure(copying, controls, title="Selective copying of 4 tokens in 43 cells", note="one seed, 500 steps", reported=REPORTED)
+selectivity_figure(copying, controls, title="Selective copying of 4 tokens in 43 cells", note="one seed, 400 steps", reported=REPORTED)
 plt.show()
 # %%
-length_figure(table[table.task == "induction"], 1 / 16, title="Induction, trained at length 32", note="one seed, 500 steps")
+length_figure(table[table.task == "induction"], 1 / 16, title="Induction, trained at length 32", note="one seed, 400 steps")
 plt.show()
 # %% [markdown]
 # **What it does not say.** The theorem is about one layer: two layers with a gate between them are not covered, and trained ones answer a good part
