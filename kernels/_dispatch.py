@@ -42,8 +42,8 @@ class Operator(Generic[P, R]):
     name: str
     reference: Callable[P, R]
     eager: Callable[P, R]
-    triton: Callable[P, R]
-    """imports its module when called, so that Triton is needed only where it runs"""
+    triton: Callable[P, R] | None = None
+    """imports its module when called, so that Triton is needed only where it runs; None while it is not written"""
     refuses: Callable[..., str | None] = _takes_any
     """why the Triton body cannot take these tensors, beyond device and dtype; None if it can"""
 
@@ -52,7 +52,8 @@ class Operator(Generic[P, R]):
 
     def body(self, tensors: Sequence[Tensor], backend: Backend | None) -> Callable[P, R]:
         """The body that `choose` picks, ready to be called."""
-        return {"reference": self.reference, "eager": self.eager, "triton": self.triton}[choose(self, tensors, backend)]
+        found = getattr(self, choose(self, tensors, backend))
+        return cast(Callable[P, R], found)
 
 
 @contextmanager
@@ -114,6 +115,8 @@ def _known(name: str) -> Backend:
 
 def _obstacle(operator: Operator[P, R], tensors: Sequence[Tensor]) -> str | None:
     """Why the Triton body cannot take these tensors, or None."""
+    if operator.triton is None:
+        return "its Triton body is not written yet"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     if not interpreted() and not all(tensor.is_cuda for tensor in tensors):

@@ -12,13 +12,7 @@ MOST_BITS = 31
 """most bits of a bin: times a length below 2^32, a bin still fits 64 bits"""
 
 
-def _not_written(_query_bins: Tensor, _key_bins: Tensor) -> str:
-    return "its Triton body is not written yet"
-
-
-OPERATOR = Operator(
-    name="bin_ranges", reference=reference.bin_ranges, eager=eager.bin_ranges, triton=eager.bin_ranges, refuses=_not_written
-)
+OPERATOR = Operator(name="bin_ranges", reference=reference.bin_ranges, eager=eager.bin_ranges)
 
 
 def hash_bins(

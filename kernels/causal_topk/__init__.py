@@ -7,14 +7,7 @@ from .._dispatch import Backend, Operator
 from . import eager, reference
 from .topk import TopK
 
-
-def _not_written(_scores: Tensor) -> str:
-    return "its Triton body is not written yet"
-
-
-OPERATOR = Operator(
-    name="causal_topk", reference=reference.causal_topk, eager=eager.causal_topk, triton=eager.causal_topk, refuses=_not_written
-)
+OPERATOR = Operator(name="causal_topk", reference=reference.causal_topk, eager=eager.causal_topk)
 
 
 def check_scores(scores: Tensor, k: int) -> None:

@@ -12,6 +12,7 @@ a token's part is one block of memory.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -128,18 +129,5 @@ def _fill_grads(dy: Tensor, C: Tensor, decay: Tensor, after: Tensor, grads: Tens
 
 around.register(forward, backward)
 
-
-def selective_scan(
-    u: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    dt_softplus: bool,
-    initial_state: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Outputs, and the state after the last token."""
-    return around.selective_scan(forward, u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state)
+selective_scan = partial(around.selective_scan, forward)
+"""Outputs, and the state after the last token, of the arguments of `_around.selective_scan` after the first."""

@@ -11,6 +11,7 @@ the sequence is: splitting that too would take a second pass over the states. Sp
 In the kernels t counts tokens, e channels and n states of a channel, and tensors are contiguous. All is computed in float32 at least.
 """
 
+from functools import partial
 from typing import Any, no_type_check
 
 import torch
@@ -172,18 +173,5 @@ def backward(
 
 around.register(forward, backward)
 
-
-def selective_scan(
-    u: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    dt_softplus: bool,
-    initial_state: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Outputs, and the state after the last token."""
-    return around.selective_scan(forward, u, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_state)
+selective_scan = partial(around.selective_scan, forward)
+"""Outputs, and the state after the last token, of the arguments of `_around.selective_scan` after the first."""

@@ -10,18 +10,7 @@ from .._dispatch import Backend, Operator
 from . import eager, reference
 from .patterns import Dilated, Pattern, Sink, Strided, Union, Window, check_pattern, pattern_mask
 
-
-def _not_written(*_: Tensor) -> str:
-    return "its Triton body is not written yet"
-
-
-OPERATOR = Operator(
-    name="sparse_attention",
-    reference=reference.sparse_attention,
-    eager=eager.sparse_attention,
-    triton=eager.sparse_attention,
-    refuses=_not_written,
-)
+OPERATOR = Operator(name="sparse_attention", reference=reference.sparse_attention, eager=eager.sparse_attention)
 
 
 @overload

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..capacity import SATURATED
 from ..report import Report
 from .style import COLUMN, CONTROL, LOOKS, style
 
@@ -33,6 +34,36 @@ def selectivity_table(found: Report) -> pd.DataFrame:
         }
         rows += [{**about, "length": length, "trained_at": trained_at, "accuracy": judged[length]} for length in sorted(judged)]
     return pd.DataFrame(rows)
+
+
+def selectivity_figures(found: Report, command: str) -> dict[str, tuple[Figure, pd.DataFrame]]:
+    """By file name, the two figures of this module and their data for every task of a sweep; `command` draws them again.
+
+    None where there is nothing to compare: that takes one mixer, trained at one rate, with several choices of what is selective.
+    """
+    table, rates = selectivity_table(found), {point.learning_rate for point in found.points}
+    if table.empty or table.selective.nunique() < 2 or table.mixer.nunique() > 1 or len(rates) > 1:
+        return {}
+    tasks = {point.task.name: point.task for point in found.points}
+    figures = {}
+    for name, task in tasks.items():
+        rows = table[table.task == name]
+        controls, note = task.controls(), f"{command} · {name} · {rows.seed.nunique()} seeds: dots, range, median"
+        best = max(controls, key=lambda control: controls[control])
+        title = f"{name}: every seed answers with {_solved(rows)}"
+        reported = REPORTED if name == "selective_copy" else None
+        kept = {control: controls[control] for control in ("chance", best)}
+        figures[f"selectivity_{name}"] = selectivity_figure(rows, kept, title=title, note=note, reported=reported), rows
+        if rows.length.nunique() > 1:
+            title = f"{name}, trained at length {task.length}"
+            figures[f"lengths_{name}"] = length_figure(rows, controls["chance"], title=title, note=note), rows
+    return figures
+
+
+def _solved(rows: pd.DataFrame) -> str:
+    """The choices of what is selective with which every seed reaches SATURATED at the trained length, as words."""
+    worst = rows[rows.length == rows.trained_at].groupby("selective", sort=False).accuracy.min()
+    return ", ".join(worst[worst >= SATURATED].index) or "none of them"
 
 
 def selectivity_figure(

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from recall_lab.kernels import Backend, BackendUnavailable, selective_scan, selective_scan_step
 from recall_lab.kernels._dispatch import interpreted
+from recall_lab.kernels.selective_scan import _around as around
 from recall_lab.kernels.selective_scan import eager, reference
 from recall_lab.kernels.selective_scan._checks import check_scan
 
@@ -328,14 +329,13 @@ def test_eager_keeps_its_inputs_and_one_state_in_sixteen() -> None:
     assert kept_for_the_gradient(1024, wanted=True) <= 1024 * (4 * 8 + 2 * 32 + states // 16) + states
 
 
-def test_eager_keeps_nothing_where_no_gradient_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    forward = eager.forward
-    monkeypatch.setattr(eager, "forward", lambda *args: asked.append(args[-1]) or forward(*args))
+def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
     assert kept_for_the_gradient(64, wanted=False) == 0
-    kept_for_the_gradient(64, wanted=True)
-    with torch.no_grad():
-        selective_scan(**{name: x.requires_grad_() for name, x in Case().inputs().items()})
+    asked = []
+    for wanted, recording in ((False, True), (True, True), (True, False)):
+        inputs = {name: x.requires_grad_(wanted) for name, x in Case().inputs().items()}
+        with torch.set_grad_enabled(recording):
+            around.selective_scan(lambda *args: asked.append(args[-1]) or eager.forward(*args), **inputs, dt_softplus=True)
     assert asked == [False, True, False]
 
 

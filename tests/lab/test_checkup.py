@@ -9,7 +9,7 @@ from recall_lab.checkup import _kernels, _operators_agree, checkup
 
 def test_every_operator_with_all_its_bodies_is_tested() -> None:
     tested = {*_kernels("reference").split(", ")}
-    written = {name for name, operator in kernels.OPERATORS.items() if operator.triton is not operator.eager}
+    written = {name for name, operator in kernels.OPERATORS.items() if operator.triton is not None}
     assert tested == {*_kernels("eager").split(", ")} == written
 
 
