@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..kernels import decay_mask, selective_scan, selective_scan_step, step_size
 from .mixer import Cost, linear_cost
-from .selective import SelectiveConfig, SelectiveMixer, at_least_float32, initial_step_bias
+from .selective import Inside, SelectiveConfig, SelectiveMixer, at_least_float32, initial_step_bias
 
 MambaState = tuple[Float[Tensor, "batch inner _"], Float[Tensor, "batch inner state_width"]]
 """the convolution's tail, and the state of the scan (float32 at least)"""
@@ -85,23 +85,42 @@ class Mamba(SelectiveMixer):
         self, x: Float[Tensor, "batch length width"], state: MambaState | None
     ) -> tuple[Float[Tensor, "batch length width"], MambaState]:
         """All positions of a piece of a sequence and the state after it, given the state after the piece before; None: it is the first."""
+        (_, y, _), state = self._scanned(x, state, opens=True)
+        return self.out_proj(y), state
+
+    def inside(self, x: Float[Tensor, "batch length width"], state: MambaState | None) -> tuple[Inside, MambaState]:
+        """`resume` up to its gate."""
+        return self._scanned(x, state, opens=False)
+
+    def _scanned(self, x: Tensor, state: MambaState | None, *, opens: bool) -> tuple[Inside, MambaState]:
+        """With y past the gate if it `opens`, which the scan does in passing."""
         tail, states = state or (None, None)
         x, z = self.in_proj(x).chunk(2, dim=-1)
         u, tail = self.convolve(x, tail)
         dt, B, C = self.signals(u)
-        y, states = selective_scan(u, dt, self.rates, B, C, self.D, z, initial_state=states, return_final_state=True)
-        return self.out_proj(y), (tail, states)
+        gate = z if opens else None
+        y, states = selective_scan(u, dt, self.rates, B, C, self.D, gate, initial_state=states, return_final_state=True)
+        return Inside(u, y, z), (tail, states)
+
+    def gated(self, y: Float[Tensor, "*batch inner"], z: Float[Tensor, "*batch inner"]) -> Float[Tensor, "*batch width"]:
+        """What follows `inside`: gate and projection."""
+        return self.out_proj(y * F.silu(z))
 
     def init_state(self, batch: int) -> MambaState:
         return self.empty_tail(batch), at_least_float32(self.A_log).new_zeros(batch, *self.A_log.shape)
 
     def step(self, x: Float[Tensor, "batch width"], state: MambaState) -> tuple[Float[Tensor, "batch width"], MambaState]:
+        (_, y, z), state = self.inside_step(x, state)
+        return self.gated(y, z), state
+
+    def inside_step(self, x: Float[Tensor, "batch width"], state: MambaState) -> tuple[Inside, MambaState]:
+        """`step` up to its gate."""
         tail, states = state
         x, z = self.in_proj(x).chunk(2, dim=-1)
         u, tail = self.convolve_step(x, tail)
         dt, B, C = self.signals(u)
-        y, states = selective_scan_step(states, u, dt, self.rates, B, C, self.D, z)
-        return self.out_proj(y), (tail, states)
+        y, states = selective_scan_step(states, u, dt, self.rates, B, C, self.D)
+        return Inside(u, y, z), (tail, states)
 
     def state_size(self, length: int) -> int:
         return self.A_log.numel() + self.tail_size()
@@ -127,7 +146,7 @@ class Mamba(SelectiveMixer):
         self, mixed: Float[Tensor, "batch inner length 1"], x: Float[Tensor, "batch length width"]
     ) -> Float[Tensor, "batch length width"]:
         z = self.in_proj(x).chunk(2, dim=-1)[1]
-        return self.out_proj(mixed[..., 0].mT * F.silu(z))
+        return self.gated(mixed[..., 0].mT, z)
 
     def cost(self, length: int) -> Cost:
         config, signals = self.config, sum(self.sizes.values())

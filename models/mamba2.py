@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..kernels import ssd, ssd_matrix, ssd_step, step_size
 from .mixer import Cost, linear_cost
-from .selective import SelectiveConfig, SelectiveMixer, at_least_float32, initial_step_bias
+from .selective import Inside, SelectiveConfig, SelectiveMixer, at_least_float32, initial_step_bias
 
 CHUNK = 64
 """tokens of a chunk of the scan, as `cost` counts it"""
@@ -110,24 +110,38 @@ class Mamba2(SelectiveMixer):
         self, x: Float[Tensor, "batch length width"], state: Mamba2State | None
     ) -> tuple[Float[Tensor, "batch length width"], Mamba2State]:
         """All positions of a piece of a sequence and the state after it, given the state after the piece before; None: it is the first."""
+        (_, y, z), state = self.inside(x, state)
+        return self.gated(y, z), state
+
+    def inside(self, x: Float[Tensor, "batch length width"], state: Mamba2State | None) -> tuple[Inside, Mamba2State]:
+        """The first half of `resume`."""
         tail, states = state or (None, None)
         z, convolved, dt = self.in_proj(x).split(self.parts, dim=-1)
         convolved, tail = self.convolve(convolved, tail)
         x, dt, B, C = self.signals(convolved, dt)
         y, states = ssd(x, dt, self.rates, B, C, self.D, dt_bias=self.dt_bias, initial_state=states, return_final_state=True)
-        return self.out_proj(self.norm(y.flatten(-2), z)), (tail, states)
+        return Inside(x.flatten(-2), y.flatten(-2), z), (tail, states)
+
+    def gated(self, y: Float[Tensor, "*batch inner"], z: Float[Tensor, "*batch inner"]) -> Float[Tensor, "*batch width"]:
+        """The second half: gate, norm and projection."""
+        return self.out_proj(self.norm(y, z))
 
     def init_state(self, batch: int) -> Mamba2State:
         config = self.config
         return self.empty_tail(batch), at_least_float32(self.A_log).new_zeros(batch, config.heads, config.head_width, config.state_width)
 
     def step(self, x: Float[Tensor, "batch width"], state: Mamba2State) -> tuple[Float[Tensor, "batch width"], Mamba2State]:
+        (_, y, z), state = self.inside_step(x, state)
+        return self.gated(y, z), state
+
+    def inside_step(self, x: Float[Tensor, "batch width"], state: Mamba2State) -> tuple[Inside, Mamba2State]:
+        """The first half of `step`."""
         tail, states = state
         z, convolved, dt = self.in_proj(x).split(self.parts, dim=-1)
         convolved, tail = self.convolve_step(convolved, tail)
         x, dt, B, C = self.signals(convolved, dt)
         y, states = ssd_step(states, x, dt, self.rates, B, C, self.D, dt_bias=self.dt_bias)
-        return self.out_proj(self.norm(y.flatten(-2), z)), (tail, states)
+        return Inside(x.flatten(-2), y.flatten(-2), z), (tail, states)
 
     def state_size(self, length: int) -> int:
         return self.config.inner * self.config.state_width + self.tail_size()
@@ -153,7 +167,7 @@ class Mamba2(SelectiveMixer):
         self, mixed: Float[Tensor, "batch heads length head_width"], x: Float[Tensor, "batch length width"]
     ) -> Float[Tensor, "batch length width"]:
         z = self.in_proj(x).split(self.parts, dim=-1)[0]
-        return self.out_proj(self.norm(mixed.transpose(1, 2).flatten(-2), z))
+        return self.gated(mixed.transpose(1, 2).flatten(-2), z)
 
     def cost(self, length: int) -> Cost:
         """Of the scan in chunks of CHUNK tokens; a shorter sequence is counted as if it filled them."""

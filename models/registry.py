@@ -8,10 +8,13 @@ if TYPE_CHECKING:
 
 MIXERS: dict[str, str] = {
     "attention": "recall_lab.models.attention:Attention",
+    "hax": "recall_lab.models.hax:Hax",
+    "hax_mamba": "recall_lab.models.hax_mamba:HaxMamba",
     "linear_attention": "recall_lab.models.linear_attention:LinearAttention",
     "mamba": "recall_lab.models.mamba:Mamba",
     "mamba2": "recall_lab.models.mamba2:Mamba2",
     "sliding_window": "recall_lab.models.sliding_window:SlidingWindow",
+    "sparse": "recall_lab.models.sparse:Sparse",
 }
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,17 @@ class SelectiveConfig(MixerConfig):
     def inner(self) -> int:
         """E, channels of the state-space model."""
         return self.expand * self.width
+
+
+class Inside(NamedTuple):
+    """What there is between a block's convolution and its gate, `[batch, length, inner]` each, or `[batch, inner]` of one position."""
+
+    u: Tensor
+    """what the state-space model reads"""
+    y: Tensor
+    """what it gives"""
+    z: Tensor
+    """by which `gated` opens"""
 
 
 class SelectiveMixer(Mixer):

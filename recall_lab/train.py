@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .errors import InputError
-from .models import LanguageModel, broken_contract
+from .models import LanguageModel, auxiliaries, broken_contract
 from .run import LossOn, Optimiser, Run
 from .score import beyond_the_wall, score, wall_bits
 from .tasks import IGNORE, Batch, Stream, Task
@@ -49,6 +49,7 @@ def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, 
         looks, diverged = fit(run, model, on_look)
         batch = test_batch(run, run.task)
         scores = score(run.task, batch.tokens, batch.targets, predict(model, batch))
+        probed = {name: accuracy(model, probe) for name, probe in run.task.probes(batch.tokens).items()}
         by_length = [[length, accuracy(model, test_batch(run, run.task_of_length(length)))] for length in run.budget.eval_lengths]
     state = model.state_size(run.task.cut)
     result = {
@@ -56,6 +57,7 @@ def train(run: Run, on_look: Callable[[Look], None] | None = None) -> dict[str, 
         "steps": looks[-1].step,
         "validation_accuracy": looks[-1].accuracy,
         **scores,
+        "probes": probed,
         "by_length": by_length,
         "curve": [list(look) for look in looks[1:]],
         "steps_to_90": next((look.step for look in looks if look.accuracy >= 0.9), None),
@@ -143,15 +145,35 @@ def descent(run: Run, model: LanguageModel) -> Iterator[float]:
     optimiser = adamw(model, run.optimiser)
     steps, warmup = run.budget.steps, run.optimiser.warmup
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, steps, warmup))
-    for batch in training_batches(run):
+    for step, batch in enumerate(training_batches(run)):
         loss = cross_entropy(model, labelled(batch, run.budget.loss_on))
         if loss.isfinite():
             optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimiser.clip)
+            torch.autograd.backward([loss, *auxiliary_losses(model, batch, draw_of(run.seed, step))])
+            clip_each(model, run.optimiser.clip)
             optimiser.step()
             schedule.step()
         yield loss.item()
+
+
+def draw_of(seed: int, step: int) -> torch.Generator:
+    """What is random in a step beside its samples."""
+    return torch.Generator().manual_seed((seed * 2**32 + step) % 2**63)
+
+
+def auxiliary_losses(model: LanguageModel, batch: Batch, draw: torch.Generator) -> list[torch.Tensor]:
+    """The losses of what learns by itself, of positions up to the last question: what comes after it is answers to nothing, and padding."""
+    asked_yet = np.maximum.accumulate(batch.targets[:, ::-1] != IGNORE, axis=1)[:, ::-1]
+    read = torch.from_numpy(np.ascontiguousarray(asked_yet))
+    return [auxiliary.loss(read, draw) for auxiliary in auxiliaries(model)]
+
+
+def clip_each(model: LanguageModel, norm: float) -> None:
+    """Bounds the gradient of the loss on answers, and apart from it that of each auxiliary loss: neither shortens the other's steps."""
+    others = [list(auxiliary.parameters()) for auxiliary in auxiliaries(model)]
+    apart = {weight for group in others for weight in group}
+    for group in ([weight for weight in model.parameters() if weight not in apart], *others):
+        torch.nn.utils.clip_grad_norm_(group, norm)
 
 
 def training_batches(run: Run) -> Iterator[Batch]:
@@ -203,11 +225,19 @@ def accuracy(model: LanguageModel, batch: Batch) -> float | None:
 
 
 def adamw(model: LanguageModel, optimiser: Optimiser) -> torch.optim.AdamW:
-    """AdamW (arXiv:1711.05101) that decays the weights of linear maps and embeddings, and leaves scales, biases, taps and rates alone."""
-    decayed = {module.weight for module in model.modules() if isinstance(module, nn.Linear | nn.Embedding)}
-    others = [weight for weight in model.parameters() if weight not in decayed]
+    """AdamW (arXiv:1711.05101) that decays the weights of linear maps and embeddings, and leaves scales, biases, taps and rates alone.
+
+    What learns by itself has the learning rate that it asks for, and does not decay.
+    """
+    apart = {weight for auxiliary in auxiliaries(model) for weight in auxiliary.parameters()}
+    decayed = {module.weight for module in model.modules() if isinstance(module, nn.Linear | nn.Embedding)} - apart
+    others = [weight for weight in model.parameters() if weight not in decayed | apart]
     matrices = [weight for weight in model.parameters() if weight in decayed]
-    groups = [{"params": matrices, "weight_decay": optimiser.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": optimiser.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+        *({"params": list(each.parameters()), "weight_decay": 0.0, "lr": each.learning_rate} for each in auxiliaries(model)),
+    ]
     return torch.optim.AdamW(groups, lr=optimiser.learning_rate, betas=(0.9, 0.999))
 
 
@@ -238,7 +268,8 @@ def seconds_per_step(run: Run, at_most: float) -> float:
             if number == 1:
                 began = time.perf_counter()
             optimiser.zero_grad()
-            torch.autograd.backward(cross_entropy(model, labelled(batch, run.budget.loss_on)))
+            loss = cross_entropy(model, labelled(batch, run.budget.loss_on))
+            torch.autograd.backward([loss, *auxiliary_losses(model, batch, draw_of(run.seed, number))])
             optimiser.step()
             taken = number
             if number and time.perf_counter() - began > at_most:

@@ -133,6 +133,11 @@ class Task(ABC):
         """A whole number >= 0 by which questions are told apart in reports; read only where something is asked."""
         return np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
 
+    def probes(self, tokens: Integer[np.ndarray, "batch length"]) -> dict[str, Batch]:
+        """By name, samples changed so as to tell what a reader goes by: a trained model is judged on them as well. Most tasks have none."""
+        del tokens
+        return {}
+
     def describe(self, tokens: Integer[np.ndarray, " length"]) -> str:
         """One sample as a line for people: `k3` a key, `v7` a value, `.` filler."""
         return " ".join(self.token_name(int(token)) for token in tokens)

@@ -11,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from recall_lab.models import MIXERS, Mixer, ProjectedMixer, count_scalars, mixer_class
 
+READ = {"budget": 2, "dilation": 3, "hash_bits": 1, "state_width": 2}
+"""so little that short sequences go beyond it"""
 CONFIGS = {
     "attention": [{}, {"positions": "rotary"}, {"heads": 2, "positions": "rotary"}],
     "sliding_window": [{"window": 1}, {"window": 3}, {"window": 4, "heads": 2, "positions": "rotary"}, {"window": 100}],
@@ -20,6 +22,11 @@ CONFIGS = {
         {"feature_width": 3, "feature_map": "elu_plus_one"},
         {"feature_width": 3, "heads": 2, "feature_map": "taylor"},
     ],
+    "hax": [
+        {"pattern": "hax", "budget": 4, "hash_bits": 2, "state_width": 3},
+        *({"pattern": pattern, **READ} for pattern in ("full", "a", "lsh", "ks")),
+    ],
+    "hax_mamba": [{"pattern": pattern, **READ} for pattern in ("hax", "sw")],
     "mamba": [
         {"state_width": 3},
         {"state_width": 1, "expand": 1, "conv": 1, "dt_rank": 3},
@@ -30,6 +37,13 @@ CONFIGS = {
         {"state_width": 1, "expand": 1, "conv": 1, "head_width": 2},
         {"state_width": 2, "head_width": 4, "groups": 2},
         *({"state_width": 2, "head_width": 4, "selective": signals} for signals in ((), ("dt",), ("B",), ("C",), ("B", "C"))),
+    ],
+    "sparse": [
+        {"pattern": "full", "heads": 2},
+        *(
+            {"pattern": pattern, "budget": 4, "dilation": 3, "hash_bits": 1, "heads": 2}
+            for pattern in ("sw", "d", "sw+d", "a", "lsh", "ks", "hax")
+        ),
     ],
 }
 """fields beside the width; a mixer that is registered and missing here fails `test_every_registered_mixer_is_tested`"""
@@ -155,10 +169,13 @@ def test_cost_counts_the_projections_and_what_is_mixed_exactly(name, fields):
     pairs = int((mixer.mixing_matrix(inputs(32, batch=1)) != 0).sum()) // mixer.config.heads
     if name == "linear_attention":
         assert mixing == 4 * 32 * mixer.state_size(32)  # an outer product and a reading of the state at every position
-    else:
+    elif fields.get("pattern", "full") in ("full", "sw", "d"):
         assert mixing == 4 * pairs * WIDTH  # a score and a weighted sum for every pair that is read
+    else:  # parts of a union are counted apart, bins as if they were full; and choosing costs
+        assert mixing > 4 * pairs * WIDTH
     exponent = np.log2(mixer.cost(8192).flops / mixer.cost(4096).flops)
-    assert exponent < (2.0 if name == "attention" else 1.1)
+    quadratic = name == "attention" or fields.get("pattern") in ("full", "d", "sw+d")
+    assert exponent < (2.0 if quadratic else 1.1)
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)
