@@ -269,6 +269,15 @@ class JointRecall(Task):
         slot: Int32[np.ndarray, "batch length"] = (position - block) // 2  # the s-th key stands 2s + 1 after its context
         return slot
 
+    def probes(self, tokens: Integer[np.ndarray, "batch length"]) -> dict[str, Batch]:
+        """"swap": two contexts exchanged among the questions (`swapped_contexts`), where that changes an answer."""
+        from .swap_probe import swapped_contexts  # which is made of this module
+
+        if _ends(self.contexts)[0] < 2:
+            return {}
+        probe = swapped_contexts(self, tokens)
+        return {"swap": probe} if (probe.targets != IGNORE).any() else {}
+
     def token_name(self, token: int) -> str:
         """`c2` a context, `k3` a key, `v7` a value, special tokens by name."""
         for letter, first in (("c", self.first_context), ("k", self.first_key), ("v", FIRST_VALUE)):
