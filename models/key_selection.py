@@ -74,8 +74,8 @@ def ks_target(
     """By what keys ought to be ranked, with w_ij = sigmoid(q_i . k_j / sqrt(width)), over the positions `queries` and `keys` (None: all).
 
     "mean": the mean of w_ij over i > j; NaN for a key that fewer than FEWEST of the queries come after. "mass": sum over i >= j of
-    softmax_j(q_i . k_j / sqrt(width)) among the keys j <= i. "paper": sum over i >= j of w_ij, as the public code has it; a sum of length - j
-    terms, it ranks keys by their age (`hax.ks_target_bias`). Positions where `mask` is False are no queries, and as keys get NaN.
+    softmax_j(q_i . k_j / sqrt(width)) among the keys j <= i. "paper": sum over i >= j of w_ij, as the public code has it. The last two are sums of
+    length - j terms, and rank keys by their age above all (`hax.ks_target_bias`). Positions where `mask` is False are no queries, and as keys get NaN.
     """
     length = key.shape[2]
     at = torch.arange(length, device=key.device)
