@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from . import context_use
 from .capacity import SATURATED, Capacity, Point, capacities, capacity_row, point_row, points
 from .run import Run
 from .store import Store
@@ -23,6 +25,11 @@ class Report:
     """runs whose last attempt failed"""
     points: Sequence[Point]
     capacities: Sequence[Capacity]
+
+    @cached_property
+    def context_use(self) -> list[context_use.ContextUse]:
+        """Of the runs of joint recall, what tells whether they use the contexts."""
+        return context_use.context_uses(self.points, self.runs, self.done)
 
     @property
     def progress(self) -> str:
@@ -50,6 +57,7 @@ class Report:
             "failed": self.failed,
             "points": [point_row(point) for point in self.points],
             "capacities": [capacity_row(capacity) for capacity in self.capacities],
+            **({"context_use": [context_use.context_row(row) for row in self.context_use]} if self.context_use else {}),
             "says": self.says if self.points else None,
         }
 

@@ -9,6 +9,8 @@ import pkgutil
 from ..tasks import slot_law
 from .claim import Check, Claim, Evidence, Scale, Standing
 from .constructions.induction import induction_construction, unselective_induction_construction
+from .constructions.joint_recall import joint_recall_construction
+from .constructions.joint_recall_lsh import joint_recall_lsh_construction
 from .constructions.key_value import key_value_construction
 from .constructions.mqar import mqar_construction
 from .constructions.selective_copy import selective_copy_construction
@@ -39,6 +41,8 @@ __all__ = [
     "Scale",
     "Standing",
     "induction_construction",
+    "joint_recall_construction",
+    "joint_recall_lsh_construction",
     "key_value_construction",
     "mqar_construction",
     "outer_product_accuracy",

@@ -17,6 +17,7 @@ from .export import export
 from .ls import ls
 from .plot import plot
 from .printing import say
+from .reproduce import reproduce
 from .show import show
 from .status import status
 from .sweep import sweep
@@ -57,6 +58,9 @@ VERBS: dict[str, dict[Callable[..., int], str]] = {
   recall-lab plot results/demo --out figures""",
         export: """
   recall-lab export results/demo --format csv""",
+        reproduce: """
+  recall-lab reproduce hax_table3
+  recall-lab reproduce hax_table3 --runs results/hax_reduced""",
     },
     "Check theorems": {
         verify: """

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
         format: text for people, md for markdown, csv for the points only, json for everything
 
     """
+    from .. import context_use
     from ..capacity import capacity_row, point_row
     from ..report import COLUMNS, markdown, percent, report, table_rows
 
@@ -38,10 +39,14 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
         return 0
     if found.progress:
         print(found.progress + ("\n" if format == "md" else ""))
-    if format == "md":
-        print(markdown(COLUMNS, table_rows(found.points)))
-    else:
-        print_table(COLUMNS, table_rows(found.points))
+
+    def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        if format == "md":
+            print(markdown(columns, rows) + "\n")
+        else:
+            print_table(columns, rows)
+
+    print_rows(COLUMNS, table_rows(found.points))
     capacities = [capacity_row(capacity) for capacity in found.capacities]
     rows_text = [
         (
@@ -54,11 +59,11 @@ def table(folder: Path, /, *, format: Literal["text", "md", "csv", "json"] = "te
         for row in capacities
     ]
     columns = ("mixer", "capacity [bits]", "state bits", "of state", "answers held at accuracy 0.9")
-    if format == "md":
-        print("\n" + markdown(columns, rows_text) + "\n\n" + found.says)
-    else:
-        print_table(columns, rows_text)
-        print(found.says)
+    print_rows(columns, rows_text)
+    if found.context_use:
+        print_rows(context_use.COLUMNS, context_use.table_rows(found.context_use))
+        print("".join(f"{row.label}, {row.task}: {row.says}.\n" for row in found.context_use))
+    print(found.says)
     return 0
 
 

@@ -23,6 +23,7 @@ def train(
         seed: of the weights and of the training stream
 
     """
+    from .. import context_use
     from ..capacity import points
     from ..loading import parse_setting
     from ..report import COLUMNS, sentence, table_rows
@@ -38,5 +39,7 @@ def train(
         return 0
     found = points([run], {run.hash: result})
     print_table(COLUMNS, table_rows(found))
+    if uses := context_use.context_uses(found, [run], {run.hash: result}):
+        print_table(context_use.COLUMNS, context_use.table_rows(uses))
     print(sentence(found))
     return 0

@@ -18,8 +18,15 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from ..capacity import SATURATED, Point
 from ..models import LanguageModel, mixer_class, state_size
 from ..score import certified_at, wall_bits
-from ..tasks import MQAR, Stream
-from ..theory import LAW_NAMES, key_value_construction, mqar_construction, predicted_accuracy
+from ..tasks import MQAR, JointRecall, Stream, Task
+from ..theory import (
+    LAW_NAMES,
+    joint_recall_construction,
+    joint_recall_lsh_construction,
+    key_value_construction,
+    mqar_construction,
+    predicted_accuracy,
+)
 from ..theory.constructions.mqar import answered
 from .style import COLUMN, THEORY, Look, looks, style
 
@@ -30,16 +37,21 @@ KNOBS = tuple(sorted({round(2 ** (step / 4)) for step in range(0, 33)}))
 """settings of a mixer's state at which a law is drawn"""
 
 
-CONSTRUCTIONS: Mapping[str, Callable[[MQAR], LanguageModel]] = {
-    "attention": mqar_construction,
-    "linear_attention": lambda task: mqar_construction(task, "linear_attention", feature_width=task.keys),
-    "mamba": lambda task: key_value_construction(task, "sharing"),
-    "mamba2": lambda task: key_value_construction(task, "replacing_heads"),
+CONSTRUCTIONS: Mapping[tuple[type[Task], str], Callable[[Any], LanguageModel]] = {
+    (MQAR, "attention"): mqar_construction,
+    (MQAR, "linear_attention"): lambda task: mqar_construction(task, "linear_attention", feature_width=task.keys),
+    (MQAR, "mamba"): lambda task: key_value_construction(task, "sharing"),
+    (MQAR, "mamba2"): lambda task: key_value_construction(task, "replacing_heads"),
+    (JointRecall, "mamba2"): joint_recall_construction,
+    (JointRecall, "hax"): lambda task: joint_recall_lsh_construction(task, hash_bits=24, budget=4),
 }
-"""by mixer, weights set by hand that solve mqar (claims recall.mqar_construction and mamba.key_value)"""
+"""by task and mixer, weights set by hand (claims recall.mqar_construction, mamba.key_value, hax.ssm_suffices and hax.solves)"""
 
 WIDEST = 2048
 """channels of a construction that is drawn: a head for every key, as Mamba-2's has, would fill the memory with its projections"""
+
+LARGEST_TABLE = 16
+"""contexts, keys and values that constructions for joint_recall have room for"""
 
 BUILT_SAMPLES = 64
 
@@ -170,20 +182,29 @@ def _draw(axes: Axes, point: Point, look: Look) -> None:
 
 
 def built(points: Sequence[Point]) -> list[Built]:
-    """For every `mqar` drawn and each mixer of the sweep with a construction: its state and what it answers."""
+    """For every task drawn and each mixer of the sweep with a construction for it: its state and what it answers."""
     tasks = {point.difficulty: point.task for point in points}
-    mixers = dict.fromkeys(point.model.mixer for point in points if point.model.mixer in CONSTRUCTIONS)
-    found = []
-    for mixer, (difficulty, task) in itertools.product(mixers, tasks.items()):
-        if isinstance(task, MQAR) and task.filler == "own" and (mixer != "mamba2" or task.keys * task.values <= WIDEST):
-            found.append(Built(mixer, difficulty, *_by_hand(mixer, task)))
-    return found
+    mixers = dict.fromkeys(point.model.mixer for point in points)
+    return [
+        Built(mixer, difficulty, *_by_hand(mixer, task))
+        for mixer, (difficulty, task) in itertools.product(mixers, tasks.items())
+        if _can_be_built(mixer, task)
+    ]
+
+
+def _can_be_built(mixer: str, task: Task) -> bool:
+    """Whether there is a construction, and it serves this task at a size that can be drawn."""
+    if isinstance(task, MQAR) and (task.filler != "own" or (mixer == "mamba2" and task.keys * task.values > WIDEST)):
+        return False
+    if isinstance(task, JointRecall) and max(task.most_contexts, task.most_keys, task.values) > LARGEST_TABLE:
+        return False
+    return (type(task), mixer) in CONSTRUCTIONS
 
 
 @cache  # for the figure and for its table
-def _by_hand(mixer: str, task: MQAR) -> tuple[int, float]:
+def _by_hand(mixer: str, task: Task) -> tuple[int, float]:
     """Bits of state of a construction, and those that it certifies."""
-    model = CONSTRUCTIONS[mixer](task)
+    model = CONSTRUCTIONS[type(task), mixer](task)
     accuracy = float(answered(model, task.sample(Stream(0, "test"), 0, BUILT_SAMPLES)).mean())
     return wall_bits(model.state_size(task.cut)), certified_at(task, accuracy)
 
