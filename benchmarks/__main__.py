@@ -10,7 +10,7 @@ from recall_lab.errors import InputError, choose
 
 from .paired import Row
 
-BENCHMARKS = {name: f"{__package__}.{name}" for name in ("data", "kernels", "scan", "decode", "training", "engine", "start_up")}
+BENCHMARKS = {name: f"{__package__}.{name}" for name in ("data", "kernels", "scan", "sparse", "decode", "training", "engine", "start_up")}
 """modules by name, imported when asked for; each says in its docstring what it compares, and measures by `measure()`"""
 
 KEPT = Path("results/bench.json")

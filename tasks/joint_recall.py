@@ -114,56 +114,54 @@ class JointRecall(Task):
         return halved(self.answers), *(halved(order) for order in orders)
 
     def build(self, index: Int64[np.ndarray, " count"], *words: Words) -> Batch:
-        """Samples of the largest size with all blocks in place; then the cells that a smaller table lacks are taken out."""
+        """Orders are drawn for the largest table; what a smaller one lacks is left out of them, and the rest put where it belongs."""
         for_table, *for_orders = words
         contexts, keys = np.asarray(self.cells)[index % len(self.cells)].T
-        arrange = self._blocks if self.layout == "paper" else self._triples
-        context, key = arrange(contexts, keys, *(halves(part) for part in for_orders))
+        paper = self.layout == "paper"
+        arrange, blocks, slots = (self._blocks, contexts, keys) if paper else (self._triples, contexts * keys, np.ones_like(keys))
+        sample = np.repeat(np.arange(len(index)), blocks)
+        held = slots[sample]
         table = (FIRST_VALUE + below(halves(for_table), self.values)[:, : self.answers]).astype(np.int32)
-        sample = np.arange(len(index))[:, None, None, None]
-        answer = table.ravel()[sample * self.answers + context[..., None] * self.most_keys + key]
+        by_half = [halves(part).reshape(-1, 2, part.shape[1]) for part in for_orders]
 
-        tokens = np.empty((len(index), 2, self.length // 2), np.int32)  # the table and the questions, each after its head
-        tokens[..., 0] = BOS, SEP
-        cells = tokens[..., 1:].reshape(*context.shape, -1)  # a view: only the last axis is split
-        cells[..., 0] = self.first_context + context
-        cells[..., 1::2] = self.first_key + key
-        cells[..., 2::2] = answer
-        if not self.reveal:
-            cells[:, 1, :, 2::2] = BLANK
+        tokens = np.full(len(index) * self.length, PAD, np.int32)
         targets = np.full_like(tokens, IGNORE)
-        targets[:, 1, 1:].reshape(cells[:, 1].shape)[..., 1::2] = answer[:, 1]
-        batch = Batch(tokens.reshape(-1, self.length), targets.reshape(-1, self.length))
-        return batch if len(self.cells) == 1 else _closed_up(batch, self._used(contexts, keys))
+        begins = np.arange(0, len(tokens), self.length)
+        for half, head in enumerate((BOS, SEP)):
+            context, key = arrange(contexts, keys, *(part[:, half] for part in by_half))
+            answer = table.take(np.repeat(sample * self.answers + context * self.most_keys, held) + key)
+            opened_at = _runs(begins + 1, 1 + 2 * slots, blocks)
+            asked_at = _runs(opened_at + 1, 2, held)
+            tokens[begins] = head
+            tokens[opened_at] = self.first_context + context
+            key += self.first_key
+            tokens[asked_at] = key.astype(np.int32)  # cast within the assignment it would take twice as long
+            tokens[1:][asked_at] = answer if self.reveal or head == BOS else BLANK
+            begins += 1 + blocks * (1 + 2 * slots)
+        targets[asked_at] = answer
+        return Batch(tokens.reshape(-1, self.length), targets.reshape(-1, self.length))
 
     def _blocks(
-        self, contexts: Sizes, keys: Sizes, for_contexts: UInt32[np.ndarray, "count _"], for_keys: UInt32[np.ndarray, "count _"]
-    ) -> tuple[Int64[np.ndarray, "count 2 blocks"], Int64[np.ndarray, "count 2 blocks slots"]]:
-        """Context of each block and key of each of its slots, in both halves; contexts and keys that the table lacks come last."""
-        context_words = for_contexts[:, : 2 * self.most_contexts].reshape(-1, 2, self.most_contexts)
-        key_words = for_keys[:, : 2 * self.answers].reshape(-1, 2, self.most_contexts, self.most_keys)
-        context_exists = np.arange(self.most_contexts) < contexts[:, None, None]
-        key_exists = np.arange(self.most_keys) < keys[:, None, None, None]
-        return _shuffled(context_words, context_exists), _shuffled(key_words, key_exists)
+        self,
+        contexts: Sizes,
+        keys: Sizes,
+        for_contexts: UInt32[np.ndarray, "count contexts"],
+        for_keys: UInt32[np.ndarray, "count answers"],
+    ) -> tuple[Int64[np.ndarray, " blocks"], Int64[np.ndarray, " entries"]]:
+        """Context of each block of a half and key of each of its slots, one sample after another."""
+        order = _order(for_contexts)
+        exists = np.arange(self.most_contexts) < contexts[:, None]
+        within = _order(for_keys.reshape(-1, self.most_contexts, self.most_keys)[exists])
+        return _kept(order, order < contexts[:, None]), _kept(within, within < np.repeat(keys, contexts)[:, None])
 
     def _triples(
-        self, contexts: Sizes, keys: Sizes, for_entries: UInt32[np.ndarray, "count _"]
-    ) -> tuple[Int64[np.ndarray, "count 2 blocks"], Int64[np.ndarray, "count 2 blocks 1"]]:
+        self, contexts: Sizes, keys: Sizes, for_entries: UInt32[np.ndarray, "count answers"]
+    ) -> tuple[Int64[np.ndarray, " blocks"], Int64[np.ndarray, " entries"]]:
         """The same where each entry of the table is a block of one slot."""
-        context, key = np.divmod(np.arange(self.answers), self.most_keys)
+        order = _order(for_entries)
+        context, key = (of_entry[order] for of_entry in np.divmod(np.arange(self.answers), self.most_keys))
         exists = (context < contexts[:, None]) & (key < keys[:, None])
-        entry = _shuffled(for_entries[:, : 2 * self.answers].reshape(-1, 2, self.answers), exists[:, None])
-        return context[entry], key[entry][..., None]
-
-    def _used(self, contexts: Sizes, keys: Sizes) -> Bool[np.ndarray, "count length"]:
-        """Which cells of a sample of the largest size a table of the given size has: both heads, and what exists of each half."""
-        if self.layout == "paper":
-            block, cell = np.ogrid[: self.most_contexts, : 2 * self.most_keys + 1]
-            half = (block < contexts[:, None, None]) & (cell <= 2 * keys[:, None, None])
-        else:
-            half = np.arange(3 * self.answers) < 3 * (contexts * keys)[:, None]
-        headed = np.pad(half.reshape(len(contexts), -1), ((0, 0), (1, 0)), constant_values=True)
-        return np.tile(headed, 2)
+        return _kept(context, exists), _kept(key, exists)
 
     def solve(self, tokens: Integer[np.ndarray, "batch length"]) -> Int32[np.ndarray, "batch length"]:
         """Targets by a dictionary of what the first half shows; what follows a question is not read, so it may have been changed.
@@ -270,7 +268,7 @@ class JointRecall(Task):
         return slot
 
     def probes(self, tokens: Integer[np.ndarray, "batch length"]) -> dict[str, Batch]:
-        """"swap": two contexts exchanged among the questions (`swapped_contexts`), where that changes an answer."""
+        """One, "swap": two contexts exchanged among the questions (`swapped_contexts`), where that changes an answer."""
         from .swap_probe import swapped_contexts  # which is made of this module
 
         if _ends(self.contexts)[0] < 2:
@@ -294,26 +292,35 @@ class JointRecall(Task):
         return min(1.0, sum(pairs * float(self.values) ** -(contexts * keys) for contexts, keys in self.cells))
 
 
-def _shuffled(words: UInt32[np.ndarray, "*rows entries"], exists: Bool[np.ndarray, "*#rows entries"]) -> Int64[np.ndarray, "*rows entries"]:
-    """In each row the numbers of the existing entries in random order, then the others: the stable argsort of one word each.
+def _order(words: UInt32[np.ndarray, "rows entries"]) -> Int64[np.ndarray, "rows entries"]:
+    """In each row the numbers of the entries in random order: the stable argsort of one word each.
 
     Uniform but for equal words, which keep their order: for any two entries that has probability 2^-32.
     """
-    bits = words.shape[-1].bit_length()
-    keyed: Int64[np.ndarray, "*rows entries"] = np.where(exists, words, np.int64(1 << 32))
+    bits = words.shape[1].bit_length()
+    keyed = words.astype(np.int64)
     keyed <<= bits
-    keyed |= np.arange(words.shape[-1])
-    keyed.sort(axis=-1)
+    keyed |= np.arange(words.shape[1])
+    keyed.sort(axis=1)
     keyed &= (1 << bits) - 1
     return keyed
 
 
-def _closed_up(batch: Batch, used: Bool[np.ndarray, "count length"]) -> Batch:
-    """The used cells of each sample moved to its front, padding after them."""
-    front = np.arange(used.shape[1]) < used.sum(axis=1, keepdims=True)
-    tokens, targets = np.full_like(batch.tokens, PAD), np.full_like(batch.targets, IGNORE)
-    tokens[front], targets[front] = batch.tokens[used], batch.targets[used]
-    return Batch(tokens, targets)
+def _kept(numbers: Int64[np.ndarray, "rows entries"], which: Bool[np.ndarray, "rows entries"]) -> Int64[np.ndarray, " kept"]:
+    """`numbers[which]` in a third of the time, where gaps are many: a mask is followed from gap to gap."""
+    kept: Int64[np.ndarray, " kept"] = numbers.ravel().take(np.flatnonzero(which))
+    return kept
+
+
+def _runs(
+    start: Int64[np.ndarray, " runs"], step: Int64[np.ndarray, " runs"] | int, count: Int64[np.ndarray, " runs"]
+) -> Int64[np.ndarray, " total"]:
+    """start_r, start_r + step_r, ..., count_r numbers of each run r, one run after another."""
+    first = np.cumsum(count) - count
+    numbers = np.arange(count.sum())
+    numbers *= np.repeat(np.broadcast_to(step, count.shape), count)
+    numbers += np.repeat(start - step * first, count)
+    return numbers
 
 
 def _ends(given: Range) -> tuple[int, int]:

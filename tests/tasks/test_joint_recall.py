@@ -71,6 +71,15 @@ def test_a_sample_is_token_by_token_what_its_words_say(task: JointRecall, index:
     assert tokens[0].tolist() == written_out(task, task.cells[index % len(task.cells)], [part[0] for part in words])
 
 
+@pytest.mark.parametrize("layout", ["paper", "triples"])
+def test_samples_of_all_sizes_side_by_side_are_what_their_words_say(layout) -> None:
+    task = JointRecall(contexts=(1, 4), keys=(1, 3), layout=layout)
+    index = np.arange(7, 7 + 4 * len(task.cells))
+    words = [np.random.default_rng(0).integers(2**64, size=(len(index), draws), dtype=np.uint64) for draws in task.draws]
+    for i, row in enumerate(task.build(index, *words).tokens.tolist()):
+        assert row == written_out(task, task.cells[index[i] % len(task.cells)], [part[i] for part in words])
+
+
 def test_equal_words_keep_their_order() -> None:
     task = JointRecall(contexts=3, keys=2)
     tokens = task.build(np.array([0]), *(np.zeros((1, draws), np.uint64) for draws in task.draws)).tokens[0]
