@@ -43,7 +43,7 @@ class Operator(Generic[P, R]):
     reference: Callable[P, R]
     eager: Callable[P, R]
     triton: Callable[P, R] | None = None
-    """imports its module when called, so that Triton is needed only where it runs; None while it is not written"""
+    """imports its module when called, so that Triton is needed only where it runs; None where eager is the GPU form too"""
     refuses: Callable[..., str | None] = _takes_any
     """why the Triton body cannot take these tensors, beyond device and dtype; None if it can"""
 
@@ -116,7 +116,7 @@ def _known(name: str) -> Backend:
 def _obstacle(operator: Operator[P, R], tensors: Sequence[Tensor]) -> str | None:
     """Why the Triton body cannot take these tensors, or None."""
     if operator.triton is None:
-        return "its Triton body is not written yet"
+        return "it has no Triton body, and runs eager on a GPU too"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     if not interpreted() and not all(tensor.is_cuda for tensor in tensors):

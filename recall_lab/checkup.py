@@ -68,7 +68,7 @@ def _kernels(backend: "Backend") -> str:
 
 
 def _operators_agree(qkv: "Tensor", at_most: float) -> str:
-    """Each operator on inputs for which it has to give v, or causal linear attention of q, k and v `[1, length, width]`."""
+    """Each operator that Triton can run, on inputs for which it is known what it has to give, from q, k and v `[1, length, width]`."""
     import torch
 
     from . import kernels
@@ -77,12 +77,16 @@ def _operators_agree(qkv: "Tensor", at_most: float) -> str:
     heads, mixed = qkv[:, None], (q @ k.mT).tril() @ v
     ones, B, C, x = torch.ones_like(v), k[:, :, None], q[:, :, None], v[:, :, None]
     held = torch.zeros(v.shape[2], k.shape[2], dtype=v.dtype, device=v.device)
+    rising = torch.arange(1, v.shape[1] + 1, dtype=v.dtype, device=v.device)
+    newest = kernels.causal_topk(rising[None, None], 1)
     found = {
         "softmax_attention": (kernels.softmax_attention(*heads, window=1)[0], v),
         "linear_attention": (kernels.linear_attention(*heads)[0], mixed),
         "causal_conv": (kernels.causal_conv(v, ones[0, 0, :, None]), v),
         "selective_scan": (kernels.selective_scan(v, ones, held, k, q, dt_softplus=False), mixed),
         "ssd_scan": (kernels.ssd_scan(x, torch.zeros_like(x[..., 0]), B, C)[:, :, 0], mixed),
+        "causal_topk": (newest.evicted_at[0, 0], rising),
+        "sparse_attention": (kernels.sparse_attention(q[None], k[None], v[None], kernels.Union(newest, kernels.Window(1)))[0], v),
     }
     for name, (got, expected) in found.items():
         difference = float((got - expected).abs().max() / expected.abs().max())

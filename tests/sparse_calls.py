@@ -27,7 +27,12 @@ LENGTHS = (0, 1, 2, 63, 64, 65, 129, 257)
 FIXED = {"window": Window, "sink": Sink, "dilated": Dilated, "strided": Strided}
 """patterns that do not look at the sequence"""
 NAMES = (*FIXED, "topk", "ranges")
-BODIES: dict[str, tuple[Backend, int]] = {"reference": ("reference", 0), "dense": ("eager", 10**9), "tiles": ("eager", -1)}
+BODIES: dict[str, tuple[Backend, int]] = {
+    "reference": ("reference", 0),
+    "dense": ("eager", 10**9),
+    "tiles": ("eager", -1),
+    "triton": ("triton", 0),
+}
 """a backend, and the longest sequence that its eager body attends to densely"""
 
 

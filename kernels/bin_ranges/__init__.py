@@ -61,7 +61,8 @@ def bin_ranges(
     (arXiv:2507.00449, locality-sensitive hashing.) Bins lie in 0 .. 2^31 - 1. Where no key matches, the run is empty. A length of 0 is
     allowed, and per_bin may exceed the length.
 
-    Cost: two sorts and two binary searches a position; memory is linear in the length. The reference compares all with all.
+    Cost: two sorts and two binary searches a position; memory is linear in the length. The reference compares all with all. There is no
+    Triton body: on a GPU too, eager runs, whose sorts and searches are PyTorch's own.
 
     Raises ValueError for shapes or dtypes that do not fit or per_bin < 1, and BackendUnavailable where `backend` cannot run.
     """

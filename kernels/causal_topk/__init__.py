@@ -7,7 +7,14 @@ from .._dispatch import Backend, Operator
 from . import eager, reference
 from .topk import TopK
 
-OPERATOR = Operator(name="causal_topk", reference=reference.causal_topk, eager=eager.causal_topk)
+
+def _triton(scores: Tensor, k: int) -> TopK:
+    from . import triton
+
+    return triton.causal_topk(scores, k)
+
+
+OPERATOR = Operator(name="causal_topk", reference=reference.causal_topk, eager=eager.causal_topk, triton=_triton)
 
 
 def check_scores(scores: Tensor, k: int) -> None:
@@ -25,7 +32,8 @@ def causal_topk(scores: Float[Tensor, "batch heads length"], k: int, *, backend:
     threshold that never falls. Only comparisons enter, so nothing is differentiable here. Scores are of any floating dtype, without NaN.
     A length of 0 is allowed, and k may exceed the length.
 
-    Cost: a sort, and k + 64 comparisons a position; memory is linear in the length. The reference compares all with all.
+    Cost: a sort, and k + 64 comparisons a position (Triton: k, at those alone that are held); memory is linear in the length. The reference
+    compares all with all.
 
     Raises ValueError for scores of another shape or dtype or k < 1, and BackendUnavailable where `backend` cannot run.
     """

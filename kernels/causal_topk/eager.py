@@ -1,27 +1,18 @@
 """The k best so far in plain PyTorch, in O(length log length + length (k + BLOCK)): one sort, then blocks with the k best before them."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
-from .topk import TopK
+from ._around import causal_topk as around
 
 BLOCK = 64
 """positions in a block: a step from block to block is a call, and a position is compared with as many others"""
 MOST = 1 << 20
 """numbers in an intermediate result, 4 MB of int32: about what a cache holds"""
-
-
-def causal_topk(scores: Float[Tensor, "batch heads length"], k: int) -> TopK:
-    """Ranks by a stable sort; thresholds block by block; evictions by binary search, because thresholds never fall."""
-    length = scores.shape[2]
-    position = torch.arange(length, device=scores.device)
-    best_first = scores.detach().contiguous().sort(dim=-1, descending=True, stable=True).indices
-    rank = torch.empty_like(best_first).scatter_(-1, best_first, (length - 1 - position).expand_as(best_first))
-    threshold = _threshold(rank, k).masked_fill(position < k, -1) if k < length else torch.full_like(rank, -1)
-    evicted_at = torch.searchsorted(threshold, rank, right=True)
-    return TopK(rank=rank, threshold=threshold, evicted_at=torch.maximum(evicted_at, position))
 
 
 def held_before(rank: Int64[Tensor, "*batch length"], k: int, block: int) -> Int64[Tensor, "*batch blocks k"]:
@@ -34,7 +25,7 @@ def held_before(rank: Int64[Tensor, "*batch length"], k: int, block: int) -> Int
     return torch.stack(found, dim=-2)
 
 
-def _threshold(rank: Int64[Tensor, "batch heads length"], k: int) -> Int64[Tensor, "batch heads length"]:
+def _thresholds(rank: Int64[Tensor, "batch heads length"], k: int) -> Int64[Tensor, "batch heads length"]:
     """The k-th largest of the ranks so far, -1 where there are fewer.
 
     A position of a block chooses among the k best before the block and the block up to itself: along the candidates from the best down,
@@ -50,3 +41,7 @@ def _threshold(rank: Int64[Tensor, "batch heads length"], k: int) -> Int64[Tenso
         better = (index[:, None] - k <= place).cumsum(dim=-1, dtype=torch.int32)  # those before the block are seen from place 0 on
         found.append(ranks.gather(-1, (better < k).sum(dim=-1)))
     return torch.cat(found).view(*before.shape[:3], BLOCK).flatten(2)[..., :length]
+
+
+causal_topk = partial(around, _thresholds)
+"""The selection of the k best of scores."""

@@ -10,7 +10,28 @@ from .._dispatch import Backend, Operator
 from . import eager, reference
 from .patterns import Dilated, Pattern, Sink, Strided, Union, Window, check_pattern, pattern_mask
 
-OPERATOR = Operator(name="sparse_attention", reference=reference.sparse_attention, eager=eager.sparse_attention)
+WIDEST = 128
+"""widest head the Triton body takes: a tile of queries, keys or values holds a whole row of it in registers"""
+
+
+def _too_wide(query: Tensor, _key: Tensor, value: Tensor) -> str | None:
+    widest = max(query.shape[-1], value.shape[-1])
+    return f"heads may be {WIDEST} wide, got {widest}" if widest > WIDEST else None
+
+
+def _triton(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, scale: float) -> tuple[Tensor, Tensor]:
+    from . import triton
+
+    return triton.sparse_attention(query, key, value, pattern, scale)
+
+
+OPERATOR = Operator(
+    name="sparse_attention",
+    reference=reference.sparse_attention,
+    eager=eager.sparse_attention,
+    triton=_triton,
+    refuses=_too_wide,
+)
 
 
 @overload
@@ -41,13 +62,14 @@ def sparse_attention(
     batch, heads and length of the query, and any `Union`, in which what several parts hold counts once. A length of 0 is allowed.
 
     The pattern is a constant: what it was made from gets no gradient here. Differentiable once in query, key and value, through l too; the
-    reference, as often as wanted. float32, float16 and bfloat16, the last two with softmax, sums and l in float32; float64. The reference
-    computes in the dtype given.
+    reference, as often as wanted. float32, float16 and bfloat16, the last two with softmax, sums and l in float32; float64 as reference and
+    eager. The reference computes in the dtype given.
 
     Cost, with n the keys that a query sees of a part at most: 2 (n + 32) (width + value_width) floating-point operations a query, head and
     part in tiles that are full, up to twice that elsewhere (`TopK`: n + 64, never more), and for the gradient 2.5 times that again. So
-    `Dilated` and `Strided`, with n = length / step, stay quadratic. Beyond 256 positions eager keeps inputs, output and l alone; up to
-    there, and in the reference, length x length scores.
+    `Dilated` and `Strided`, with n = length / step, stay quadratic. Triton: n + 96 at most, and for the gradient 3.5 times n + 160. Beyond
+    256 positions eager keeps inputs, output and l alone, as Triton does at any length; up to there, and in the reference, length x length
+    scores.
 
     Raises ValueError for shapes, dtypes or devices that do not fit, and BackendUnavailable where `backend` cannot run.
     """

@@ -9,12 +9,11 @@ The backward pass computes the scores again, and needs no more of the other tile
 Operators are registered around both, because autograd would keep every tile and scatter from each of its gathers.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from . import _around as around
 from .patterns import Pattern
 from .reference import sparse_attention as dense
 from .tiles import packed, tiles
@@ -45,7 +44,7 @@ def sparse_attention(
 
 @torch.library.custom_op("recall_lab::sparse_attention_fwd", mutates_args=())
 def forward(query: Tensor, key: Tensor, value: Tensor, selections: Tensor, runs: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Gives the output and the log sums; rows are heads of entries of the batch, and parts as `packed` gives them."""
+    """See `_around.py`."""
     queries, keys, values = (x.flatten(0, 1) for x in (query, key, value))
     out = values.new_zeros(len(values) + 1, values.shape[1])  # the last is written for places that stand for no query
     log_sum = values.new_full((len(values) + 1,), -torch.inf)
@@ -66,7 +65,7 @@ def backward(
     grad: Tensor, grad_log_sum: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, log_sum: Tensor,
     selections: Tensor, runs: Tensor, scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The gradients in query, key and value, given those in the output and the log sums."""
+    """See `_around.py`."""
     g_out, queries, keys, values = (x.flatten(0, 1) for x in (grad, query, key, value))
     g_queries, g_keys, g_values = (torch.zeros_like(x) for x in (queries, keys, values))
     constant = ((grad * out).sum(dim=-1) - grad_log_sum).flatten()
@@ -87,28 +86,4 @@ def _scores(
     return (scale * q @ k.mT).masked_fill(~seen, -torch.inf)
 
 
-@forward.register_fake
-def _(_query: Tensor, _key: Tensor, value: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return value.new_empty(value.shape), value.new_empty(value.shape[:2])
-
-
-@backward.register_fake
-def _(_grad: Tensor, _grad_log_sum: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(tensor.new_empty(tensor.shape) for tensor in inputs[:3])
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # the log sums are rarely asked for
-    *tensors, selections, runs, ctx.scale = inputs
-    ctx.save_for_backward(*tensors, *output, selections, runs)
-
-
-def _differentiate(ctx: Any, grad: Tensor | None, grad_log_sum: Tensor | None) -> tuple[Tensor | None, ...]:
-    out, log_sum = ctx.saved_tensors[3:5]
-    zero = out.new_zeros(())
-    grad = zero.expand(out.shape) if grad is None else grad
-    grad_log_sum = zero.expand(log_sum.shape) if grad_log_sum is None else grad_log_sum
-    return *backward(grad, grad_log_sum, *ctx.saved_tensors, ctx.scale), None, None, None
-
-
-forward.register_autograd(_differentiate, setup_context=_keep)
+around.register(forward, backward)

@@ -26,11 +26,13 @@ from triton.runtime.jit import JITFunction
 
 from recall_lab import kernels
 from recall_lab.kernels.causal_conv import triton as causal_conv
+from recall_lab.kernels.causal_topk import triton as causal_topk
 from recall_lab.kernels.linear_attention.triton import directed
 from recall_lab.kernels.selective_scan import MOST_STATES
 from recall_lab.kernels.selective_scan import triton as selective_scan
 from recall_lab.kernels.softmax_attention import WIDEST
 from recall_lab.kernels.softmax_attention.triton import backward, forward
+from recall_lab.kernels.sparse_attention import triton as sparse_attention
 from recall_lab.kernels.ssd import triton as ssd
 
 LAUNCH = JITFunction.run
@@ -58,6 +60,16 @@ def call_attention(dtype: torch.dtype, width: int) -> None:
     backward(out, query, key, value, out, log_sums, 70, 0.3)
     for reverse in (False, True):
         directed(query, key, value, reverse)
+
+
+def call_sparse_attention(dtype: torch.dtype, width: int) -> None:
+    """Two parts, the second of which leaves out what the first holds; and the selection of few and of many."""
+    for k in (width, 4000):
+        causal_topk.forward(torch.arange(5000).expand(1, 2, -1), k)
+    query, key, value = (torch.zeros(2, 96, width, dtype=dtype) for _ in range(3))
+    parts = torch.arange(96).expand(1, 2, 2, -1), torch.arange(96).expand(1, 4, 2, -1)
+    out, log_sums = sparse_attention.forward(query, key, value, *parts, 0.3)
+    sparse_attention.backward(out, log_sums, query, key, value, out, log_sums, *parts, 0.3)
 
 
 def call_mamba(dtype: torch.dtype, width: int) -> None:
@@ -92,6 +104,7 @@ def call_ssd(dtype: torch.dtype, width: int) -> None:
 def call_every_kernel(dtype: torch.dtype, width: int) -> None:
     """Each at this width, or as wide as it goes."""
     call_attention(dtype, min(width, WIDEST))
+    call_sparse_attention(dtype, min(width, WIDEST))
     call_mamba(dtype, min(width, MOST_STATES))
     call_ssd(dtype, width)
 

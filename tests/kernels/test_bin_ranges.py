@@ -125,7 +125,9 @@ def test_what_does_not_fit_is_refused() -> None:
         check_bins(bins, bins[..., :2], 1)
     with pytest.raises(ValueError, match=r"must be torch.int64, got torch.int64 and torch.int32"):
         check_bins(bins, bins.int(), 1)
-    with pytest.raises(BackendUnavailable, match=r"bin_ranges cannot run as backend='triton': .*; backend='eager' can"):
+    with pytest.raises(
+        BackendUnavailable, match=r"bin_ranges cannot .*: it has no Triton body, and runs eager on a GPU too; backend='eager' can"
+    ):
         bin_ranges(bins, bins, 1, backend="triton")
     with pytest.raises(ValueError, match=r"planes must be at most 31, got 32"):
         hash_bins(x, torch.zeros(4, 32))

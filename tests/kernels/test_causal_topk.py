@@ -4,16 +4,20 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given
+from heads import Heads
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from sparse_calls import LENGTHS, Sparse, sparse_calls
 from torch import Tensor
 
-from recall_lab.kernels import Backend, BackendUnavailable, TopK, causal_topk, pattern_mask
+from recall_lab.kernels import Backend, TopK, causal_topk, pattern_mask
 from recall_lab.kernels.causal_topk import check_scores, eager
 
+BLOCK = 128
+"""positions that the Triton body looks at together"""
 sizes = st.sampled_from([1, 2, 63, 64, 65, 300]) | st.integers(1, 300)
-every_body = pytest.mark.parametrize("backend", ["reference", "eager"])
+torch_body = pytest.mark.parametrize("backend", ["reference", "eager"])
+every_body = pytest.mark.parametrize("backend", ["reference", "eager", pytest.param("triton", marks=pytest.mark.interpreter)])
 
 
 def held(selected: TopK) -> Tensor:
@@ -28,7 +32,27 @@ def test_eager_is_the_definition(case: Sparse, k: int) -> None:
         assert torch.equal(getattr(got, name), getattr(want, name)), name
 
 
-@every_body
+@pytest.mark.interpreter
+@settings(phases=[Phase.explicit, Phase.reuse, Phase.generate], max_examples=settings().max_examples // 5)
+@given(case=sparse_calls(), k=sizes)
+@example(case=Sparse(heads=Heads(length=BLOCK + 1)), k=BLOCK)
+@example(case=Sparse(levels=1, heads=Heads(length=2 * BLOCK)), k=1)
+def test_triton_is_the_definition(case: Sparse, k: int) -> None:
+    got, want = (causal_topk(case.scores(), k, backend=backend) for backend in ("triton", "reference"))
+    for name in ("rank", "threshold", "evicted_at"):
+        assert torch.equal(getattr(got, name), getattr(want, name)), name
+
+
+@pytest.mark.interpreter
+def test_the_registered_operator_keeps_its_contract() -> None:
+    from recall_lab.kernels.causal_topk.triton import forward
+
+    ranks = causal_topk(Sparse(heads=Heads(length=9)).scores(), 2).rank
+    torch.library.opcheck(forward, (ranks, 2))
+    torch.library.opcheck(forward, (ranks.transpose(0, 1), 8))
+
+
+@torch_body
 @given(case=sparse_calls(max_length=20), k=st.integers(1, 25))
 def test_the_best_are_held_and_of_equals_the_earlier(backend: Backend, case: Sparse, k: int) -> None:
     scores = case.scores()
@@ -71,7 +95,7 @@ def test_thresholds_never_fall_and_ranks_are_each_taken_once(case: Sparse, k: in
     assert (selected.threshold[..., k:] >= 0).all()
 
 
-@every_body
+@torch_body
 @given(case=sparse_calls(max_length=129), k=sizes, data=st.data())
 def test_the_future_has_no_say_not_even_by_ties(backend: Backend, case: Sparse, k: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, case.heads.length), label="first position that changes")
@@ -93,7 +117,7 @@ def test_rising_scores_are_a_window() -> None:
     assert torch.equal(mask[0, 0], torch.ones(200, 200, dtype=torch.bool).tril().triu(-6))
 
 
-@every_body
+@torch_body
 @pytest.mark.parametrize("length", LENGTHS)
 def test_rows_do_not_meet(backend: Backend, length: int) -> None:
     scores = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(length)).round(decimals=1)
@@ -136,5 +160,3 @@ def test_what_does_not_fit_is_refused() -> None:
         check_scores(torch.zeros(3, 4), 1)
     with pytest.raises(ValueError, match=r"scores must be floating .* got torch.int64"):
         check_scores(torch.zeros(1, 1, 3, dtype=torch.int64), 1)
-    with pytest.raises(BackendUnavailable, match=r"causal_topk cannot run as backend='triton': .*; backend='eager' can"):
-        causal_topk(torch.zeros(1, 1, 3), 1, backend="triton")

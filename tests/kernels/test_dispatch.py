@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
 from recall_lab import kernels
-from recall_lab.kernels import _dispatch, linear_attention
+from recall_lab.kernels import Window, _dispatch, linear_attention
 from recall_lab.kernels._checks import check_heads
 
 SHAPES: dict[str, list[tuple[int, ...]]] = {
@@ -21,10 +23,18 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "causal_conv": [(1, 5, 3), (3, 4), (3,)],
     "selective_scan": [(1, 5, 3), (1, 5, 3), (3, 2), (1, 5, 2), (1, 5, 2), (3,), (1, 5, 3), (3,)],
     "ssd_scan": [(1, 5, 2, 3), (1, 5, 2), (1, 5, 1, 4), (1, 5, 1, 4), (2,)],
+    "causal_topk": [(1, 2, 5)],
+    "sparse_attention": [(1, 2, 5, 4)] * 3,
 }
-"""of the tensors that each operator takes by position"""
+"""of the tensors that each operator with a Triton body takes by position"""
+CONSTANTS: dict[str, tuple[Any, ...]] = {"causal_topk": (2,), "sparse_attention": (Window(2),)}
+"""what it takes after them"""
 
 every_operator = pytest.mark.parametrize("name", SHAPES)
+
+
+def call(name: str, *tensors: Tensor, **options: Any) -> Any:
+    return getattr(kernels, name)(*tensors, *CONSTANTS.get(name, ()), **options)
 
 
 @pytest.fixture(autouse=True)
@@ -71,9 +81,24 @@ def test_gpu_tensors_go_to_triton_where_it_takes_them_and_to_eager_elsewhere(nam
 
 
 @pytest.mark.usefixtures("without_interpreter")
+def test_an_operator_without_a_triton_body_runs_eager_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, on_gpu: Callable[..., list[Tensor]]
+) -> None:
+    assert {name for name, operator in kernels.OPERATORS.items() if operator.triton is None} == {"bin_ranges"}
+    monkeypatch.setitem(SHAPES, "bin_ranges", [(1, 2, 5)] * 2)
+    bins = on_gpu("bin_ranges", torch.int64)
+    assert kernels.which("bin_ranges", *bins) == "eager"
+    with pytest.raises(
+        kernels.BackendUnavailable, match=r"'triton': it has no Triton body, and runs eager on a GPU too; backend='eager' can"
+    ):
+        kernels.bin_ranges(*bins, 2, backend="triton")
+
+
+@pytest.mark.usefixtures("without_interpreter")
 def test_gpu_tensors_of_sizes_that_triton_refuses_go_to_eager(monkeypatch: pytest.MonkeyPatch, on_gpu: Callable[..., list[Tensor]]) -> None:
     monkeypatch.setitem(SHAPES, "wide", [(1, 1, 8, 129)] * 3)
     assert kernels.which("softmax_attention", *on_gpu("wide")) == "eager"
+    assert kernels.which("sparse_attention", *on_gpu("wide")) == "eager"
     assert kernels.which("linear_attention", *on_gpu("wide")) == "triton"
 
 
@@ -82,21 +107,21 @@ def test_gpu_tensors_go_to_eager_without_triton(name: str, on_gpu: Callable[...,
     monkeypatch.setitem(sys.modules, "triton", None)
     assert kernels.which(name, *on_gpu(name)) == "eager"
     with pytest.raises(kernels.BackendUnavailable, match=r"'triton': triton is not installed; backend='eager' can"):
-        getattr(kernels, name)(*on_gpu(name), backend="triton")
+        call(name, *on_gpu(name), backend="triton")
 
 
 @every_operator
 @pytest.mark.usefixtures("without_interpreter")
 def test_triton_is_refused_on_cpu_without_the_interpreter(name: str) -> None:
     with pytest.raises(kernels.BackendUnavailable, match=rf"{name} .* it needs CUDA tensors \(or TRITON_INTERPRET=1, set before"):
-        getattr(kernels, name)(*on_cpu(name), backend="triton")
+        call(name, *on_cpu(name), backend="triton")
 
 
 @every_operator
 @pytest.mark.usefixtures("without_interpreter")
 def test_triton_is_refused_in_float64_on_a_gpu(name: str, on_gpu: Callable[..., list[Tensor]]) -> None:
     with pytest.raises(kernels.BackendUnavailable, match=r"it takes torch.float32, .* got torch.float64; backend='eager' can"):
-        getattr(kernels, name)(*on_gpu(name, torch.float64), backend="triton")
+        call(name, *on_gpu(name, torch.float64), backend="triton")
 
 
 def test_the_environment_is_asked_after_the_context_and_the_context_after_the_argument(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,26 +171,26 @@ def test_an_unknown_operator_is_named_with_the_known_ones() -> None:
 def test_only_the_reference_runs_inside_a_transform(name: str, backend: kernels.Backend | None, transform: str) -> None:
     first, *others = on_cpu(name)
 
-    def call(first: Tensor) -> Tensor:
-        return getattr(kernels, name)(first, *others, backend=backend)
+    def of_first(first: Tensor) -> Any:
+        return call(name, first, *others, backend=backend)
 
     def with_dual_numbers() -> None:
         with forward_ad.dual_level():
-            call(first)
+            of_first(first)
 
     transformed = {
-        "jvp": lambda: torch.func.jvp(call, (first,), (first,)),
-        "vmap": lambda: torch.func.vmap(call)(first[None]),
-        "grad": lambda: torch.func.grad(lambda x: call(x).sum())(first),
+        "jvp": lambda: torch.func.jvp(of_first, (first,), (first,)),
+        "vmap": lambda: torch.func.vmap(of_first)(first[None]),
+        "grad": lambda: torch.func.grad(lambda x: of_first(x).sum())(first),
         "dual numbers": with_dual_numbers,
     }[transform]
     with pytest.raises(kernels.BackendUnavailable, match=rf"{name} runs inside torch.func or .* as backend='reference' only"):
         transformed()
 
 
-@every_operator
+@pytest.mark.parametrize("name", SHAPES.keys() - {"causal_topk"})
 def test_forward_mode_through_the_reference_is_the_central_difference(name: str) -> None:
-    inputs, operator = tuple(on_cpu(name, torch.float64)), getattr(kernels, name)
+    inputs, operator = tuple(on_cpu(name, torch.float64)), partial(call, name)
     along = tuple(torch.randn_like(x) for x in inputs)
     with kernels.backend("reference"):
         _, tangent = torch.func.jvp(operator, inputs, along)
@@ -196,8 +221,8 @@ def test_dtypes_that_do_not_fit_are_refused(dtypes: tuple[torch.dtype, ...]) -> 
 def test_the_package_imports_and_runs_without_triton() -> None:
     in_a_fresh_process(
         "import sys; sys.modules['triton'] = None\n"
-        "import torch; from recall_lab import kernels\n"
-        f"for name, shapes in {SHAPES}.items(): getattr(kernels, name)(*(-torch.rand(shape) for shape in shapes))"
+        "import torch; from recall_lab import kernels; from recall_lab.kernels import Window\n"
+        f"for name, shapes in {SHAPES}.items(): getattr(kernels, name)(*(-torch.rand(shape) for shape in shapes), *{CONSTANTS}.get(name, ()))"
     )
 
 

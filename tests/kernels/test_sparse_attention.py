@@ -14,7 +14,6 @@ from sparse_calls import BODIES, LENGTHS, Sparse, attend, outcome, pattern, spar
 from torch import Tensor
 
 from recall_lab.kernels import (
-    BackendUnavailable,
     Dilated,
     Pattern,
     Sink,
@@ -32,8 +31,17 @@ from recall_lab.kernels.sparse_attention import eager
 from recall_lab.kernels.sparse_attention.patterns import check_pattern
 from recall_lab.kernels.sparse_attention.tiles import SELECTED, SORTED, packed, tiles
 
-every_body = pytest.mark.parametrize("body", BODIES)
-eager_body = pytest.mark.parametrize("body", ["dense", "tiles"])
+EAGER = ["dense", "tiles"]
+TORCH = ["reference", *EAGER]
+triton = pytest.param("triton", marks=pytest.mark.interpreter)
+slow_triton = pytest.param("triton", marks=[pytest.mark.interpreter, pytest.mark.slow])
+"""in the interpreter a call with its gradient takes a second or several; laws that follow from the definition are tested on the others alone"""
+torch_body = pytest.mark.parametrize("body", TORCH)
+every_body = pytest.mark.parametrize("body", [*TORCH, triton])
+every_body_slowly = pytest.mark.parametrize("body", [*TORCH, slow_triton])
+eager_body = pytest.mark.parametrize("body", EAGER)
+fast_body = pytest.mark.parametrize("body", [*EAGER, triton])
+fast_body_slowly = pytest.mark.parametrize("body", [*EAGER, slow_triton])
 HAX = (("topk", 7), ("ranges", 9))
 EMPTY = Sparse(parts=(("ranges", 3),), apart=True, heads=Heads(length=70))
 KINDS = {
@@ -81,7 +89,7 @@ def test_a_fixed_pattern_is_the_set_it_says_and_a_union_what_any_part_sees(lengt
     assert mask.tolist() == [[want]]
 
 
-@every_body
+@every_body_slowly
 def test_the_output_is_a_mean_of_values_weighted_by_exponentials(body: str) -> None:
     case = Sparse(heads=Heads(length=70, width=3, value_width=2))
     query, key, value, _ = case.tensors()
@@ -94,7 +102,7 @@ def test_the_output_is_a_mean_of_values_weighted_by_exponentials(body: str) -> N
         torch.testing.assert_close(log_sum[at], weights.sum().log(), rtol=0, atol=1e-12)
 
 
-@every_body
+@torch_body
 @given(case=sparse_calls(), data=st.data())
 def test_what_several_parts_see_counts_once(body: str, case: Sparse, data: st.DataObject) -> None:
     *inputs, _ = case.tensors()
@@ -104,7 +112,7 @@ def test_what_several_parts_see_counts_once(body: str, case: Sparse, data: st.Da
         torch.testing.assert_close(twice, once, rtol=0, atol=1e-12)
 
 
-@every_body
+@torch_body
 @settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(case=sparse_calls(), weaker=st.integers(1, 9))
 def test_the_order_of_parts_does_not_matter(body: str, case: Sparse, weaker: int) -> None:
@@ -115,7 +123,7 @@ def test_the_order_of_parts_does_not_matter(body: str, case: Sparse, weaker: int
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-@every_body
+@every_body_slowly
 def test_disjoint_sets_are_joined_by_their_log_sums(body: str) -> None:
     *inputs, _ = Heads(length=70).tensors()
     halves = [attend(body, *inputs, pattern=seen) for seen in (Dilated(2), Union(Strided(2), Strided(2)))]
@@ -128,7 +136,7 @@ def test_disjoint_sets_are_joined_by_their_log_sums(body: str) -> None:
     torch.testing.assert_close(joined[:, :, rows], whole[:, :, rows], rtol=0, atol=1e-12)
 
 
-@every_body
+@torch_body
 @pytest.mark.parametrize(
     "seen", [Window(300), Sink(300), Dilated(1), Strided(1), Union(Dilated(2), Strided(2), Window(2), Sink(300))], ids=str
 )
@@ -139,7 +147,7 @@ def test_a_pattern_that_sees_the_whole_past_is_softmax_attention(body: str, seen
     torch.testing.assert_close(attend(body, *inputs, pattern=seen)[0], want, rtol=0, atol=1e-12)
 
 
-@every_body
+@torch_body
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_window_is_the_window_of_softmax_attention(body: str, length: int) -> None:
     *inputs, _ = Heads(length=length).tensors()
@@ -167,7 +175,7 @@ def hashed(parts: tuple[tuple[str, int], ...], query: Tensor, key: Tensor) -> Pa
     return pattern(parts, (2 * key.sum(dim=-1)).round(), hash_bins(query, PLANES), hash_bins(key, PLANES))
 
 
-@every_body
+@torch_body
 @every_kind
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 257])
 def test_the_future_changes_nothing_of_the_past(body: str, parts: tuple[tuple[str, int], ...], length: int) -> None:
@@ -181,7 +189,7 @@ def test_the_future_changes_nothing_of_the_past(body: str, parts: tuple[tuple[st
                 torch.testing.assert_close(after[:, :, :cut], before[:, :, :cut], rtol=0, atol=1e-12)
 
 
-@every_body
+@torch_body
 @every_kind
 @pytest.mark.parametrize("length", [2, 65, 257])
 def test_no_gradient_reaches_the_future(body: str, parts: tuple[tuple[str, int], ...], length: int) -> None:
@@ -192,7 +200,7 @@ def test_no_gradient_reaches_the_future(body: str, parts: tuple[tuple[str, int],
         assert not grad[:, :, cut:].any()
 
 
-@every_body
+@every_body_slowly
 def test_what_the_pattern_was_made_from_gets_no_gradient(body: str) -> None:
     *inputs, grad = Heads(length=70).tensors()
     leaves = [x.requires_grad_() for x in inputs]
@@ -211,7 +219,7 @@ def test_what_the_pattern_was_made_from_gets_no_gradient(body: str) -> None:
     assert torch.equal(out, want["output"])
 
 
-@every_body
+@every_body_slowly
 @every_kind
 def test_the_gradient_is_the_derivative(body: str, parts: tuple[tuple[str, int], ...]) -> None:
     case = Sparse(parts=parts, heads=Heads(batch=1, heads=1, length=12, width=2, value_width=2))
@@ -222,20 +230,20 @@ def test_the_gradient_is_the_derivative(body: str, parts: tuple[tuple[str, int],
         out, log_sum = attend(body, *args, pattern=seen)
         return out, log_sum.where(rows, 0.0)
 
-    assert torch.autograd.gradcheck(call, [x.requires_grad_() for x in inputs])
+    assert torch.autograd.gradcheck(call, [x.requires_grad_() for x in inputs], fast_mode=body == "triton")
 
 
-@eager_body
+@fast_body
 @pytest.mark.parametrize("output", [0, 1])
 def test_one_output_may_be_differentiated_alone(body: str, output: int) -> None:
-    case = Sparse(heads=Heads(length=70))
+    case = Sparse(heads=Heads(batch=1, heads=1, length=70))
     leaves = [x.requires_grad_() for x in case.tensors()[:3]]
     sums = [attend(name, *leaves, pattern=Union(Window(3), case.pattern()))[output].sum() for name in (body, "reference")]
     for mine, its in zip(*(torch.autograd.grad(x, leaves, materialize_grads=True) for x in sums), strict=True):
         torch.testing.assert_close(mine, its, rtol=0, atol=1e-12)
 
 
-@every_body
+@torch_body
 @every_kind
 def test_heads_and_batch_entries_do_not_meet(body: str, parts: tuple[tuple[str, int], ...]) -> None:
     case = Sparse(parts=parts, heads=Heads(length=70))
@@ -249,7 +257,7 @@ def test_heads_and_batch_entries_do_not_meet(body: str, parts: tuple[tuple[str, 
             torch.testing.assert_close(alone, whole[one], rtol=0, atol=1e-12)
 
 
-@eager_body
+@fast_body_slowly
 @pytest.mark.parametrize("layout", ORDERS)
 def test_the_layout_in_memory_does_not_matter(body: str, layout: str) -> None:
     case = Sparse(parts=(*HAX, ("window", 3)), heads=Heads(length=70, layouts=(layout,) * 4))
@@ -257,10 +265,10 @@ def test_the_layout_in_memory_does_not_matter(body: str, layout: str) -> None:
     assert_close(got, want, TOLERANCE[torch.float64])
 
 
-@eager_body
+@fast_body
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_fewer_digits_cost_no_more_than_their_rounding(body: str, dtype: torch.dtype) -> None:
-    case = Sparse(parts=(*HAX, ("window", 3)), heads=Heads(length=129, width=8))
+    case = Sparse(parts=(*HAX, ("window", 3)), heads=Heads(batch=1, heads=1, length=129, width=8))
     tensors = case.tensors(dtype)
     got, want = outcome(body, tensors, case.pattern()), outcome("reference", [x.double() for x in tensors], case.pattern())
     assert_close(got, want, TOLERANCE[dtype])
@@ -268,7 +276,7 @@ def test_fewer_digits_cost_no_more_than_their_rounding(body: str, dtype: torch.d
     assert got["log_sum"].dtype == torch.float32
 
 
-@every_body
+@every_body_slowly
 @pytest.mark.parametrize("size", [1e-30, 1e4, 1e15])
 def test_scores_of_any_size_give_finite_outputs_and_gradients(body: str, size: float) -> None:
     case = Sparse(parts=(*HAX, ("window", 3)), heads=Heads(length=129))
@@ -277,7 +285,7 @@ def test_scores_of_any_size_give_finite_outputs_and_gradients(body: str, size: f
     assert all(torch.isfinite(x).all() for x in result.values())
 
 
-@every_body
+@every_body_slowly
 @pytest.mark.parametrize("scale", [0.0, -0.5, 2.0])
 def test_the_scale_multiplies_the_scores(body: str, scale: float) -> None:
     query, key, value, _ = Heads(length=70).tensors()
@@ -346,7 +354,7 @@ def test_a_second_derivative_is_right_or_refused(body: str) -> None:
     case = Sparse(parts=HAX, heads=Heads(batch=1, heads=1, length=4, width=2, value_width=2))
     leaves = [x.requires_grad_() for x in case.tensors()[:3]]
     attention = partial(attend, body, pattern=case.pattern())
-    if body == "tiles":
+    if body in ("tiles", "triton"):
         (first,) = torch.autograd.grad(attention(*leaves)[0].square().sum(), leaves[:1], create_graph=True)
         with pytest.raises(RuntimeError, match=r"not implemented|autograd formula"):
             torch.autograd.grad(first.sum(), leaves)
@@ -368,15 +376,18 @@ import torch
 from heads import Heads
 from recall_lab.kernels import Dilated, Strided, Union, Window, bin_ranges, causal_topk, hash_bins, sparse_attention
 
-def call(query, key, value, planes):
+def call(query, key, value, planes, backend):
     hashed = bin_ranges(hash_bins(query, planes), hash_bins(key, planes), 6)
-    return sparse_attention(query, key, value, Union(causal_topk(key.sum(dim=-1), 7), hashed, Window(3), Dilated(4), Strided(5)))
+    best = causal_topk(key.sum(dim=-1), 7, backend=backend)
+    return sparse_attention(query, key, value, Union(best, hashed, Window(3), Dilated(4), Strided(5)), backend=backend)
 
-for length in (100, 300):  # dense, and in tiles
+for length, backend in ((100, "eager"), (300, "eager"), (100, "triton")):  # dense, in tiles, and along walks
     leaves = [x.requires_grad_() for x in Heads(length=length).tensors()[:3]]
     planes = torch.randn(4, 3, dtype=torch.float64)
+    torch.compiler.reset()
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
-    for mine, its in zip(*(torch.autograd.grad(each(*leaves, planes).square().sum(), leaves) for each in (compiled, call)), strict=True):
+    both = (each(*leaves, planes, backend).square().sum() for each in (compiled, call))
+    for mine, its in zip(*(torch.autograd.grad(loss, leaves) for loss in both), strict=True):
         torch.testing.assert_close(mine, its, rtol=0, atol=1e-12)
 """
 
@@ -400,10 +411,6 @@ def test_what_does_not_fit_is_refused() -> None:
         check_pattern(short, query[:, :, :4].to("meta"))
     with pytest.raises(ValueError, match=r"TopK.rank must be of length 5, got 4"):
         pattern_mask(short, 5)
-    with pytest.raises(
-        BackendUnavailable, match=r"sparse_attention cannot run as backend='triton': its Triton body .*; backend='eager' can"
-    ):
-        sparse_attention(query.float(), key.float(), value.float(), Window(2), backend="triton")
     for make in (Window, Sink, Dilated, Strided):
         with pytest.raises(ValueError, match=r"must be at least 1, got 0"):
             make(0)
