@@ -14,10 +14,10 @@ from .sparse_reader import ReaderConfig, SparseReader
 
 
 class Hybrid(Mixer):
-    """out = base's gate and projection of y = SSM(u) + E * attention(q, k, u), u what base's convolution gives and (k, q) = W_xx u.
+    """y = SSM(u) + E * attention(q, k, u), then gate and projection: u is what the convolution of the base gives, and (k, q) = W_xx u.
 
-    One head of attention reads all E channels of u; queries and keys are as wide as the base has states, and know no positions. E, one factor
-    a channel, is initially 1. State and weights of the base are its own, so its weights may be put in.
+    One head of attention reads all channels of u; queries and keys are as wide as the base has states, and know no positions. E, one factor
+    a channel, is initially 1. `base` is the mixer without attention, whole: weights of a trained one load into it.
 
     In `mixing_matrix` the attention's one matrix stands once for each of the base's heads, after the base's own matrices, because it
     is E, a factor a channel, that joins the two.
@@ -44,7 +44,7 @@ class Hybrid(Mixer):
         return self.base.gated(y + self.E * self.reader(*self.queries_and_keys(u), u[:, None])[:, 0], z)
 
     def init_state(self, batch: int) -> State:
-        return self.base.init_state(batch), self.reader.init_state(batch, self.base.config.inner)
+        return self.base.init_state(batch), self.reader.init_state(self.E, batch, self.base.config.inner)
 
     def step(self, x: Float[Tensor, "batch width"], state: State) -> tuple[Float[Tensor, "batch width"], State]:
         within, entries = state

@@ -21,7 +21,7 @@ PerHead = Float[Tensor, "batch heads length width"]
 
 
 class KeyScore(Auxiliary):
-    """score_j = MLP([k_j; r_j / |r_j|]) with r_j the mean of q_0 .. q_j: three maps, 2d -> 2d -> 2d -> 1, with ReLU between them.
+    """score_j = MLP([k_j; r_j / |r_j|]) with r_j the sum of q_0 .. q_j: three maps, 2d -> 2d -> 2d -> 1, with ReLU between them.
 
     It does not look at later queries, so what is kept is causal, nor at the query that reads. One MLP serves all heads. Queries and keys are
     constants to it.
@@ -32,8 +32,8 @@ class KeyScore(Auxiliary):
         self.kind, self.learning_rate = kind, learning_rate
         wide = 2 * width
         self.mlp = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, 1))
-        self.last: tuple[Tensor, Tensor] | None = None
-        """queries and keys of the last forward pass in training mode"""
+        self.last: tuple[PerHead, PerHead] | None = None
+        """queries and keys of the last forward pass in training mode, until `loss` has read them"""
 
     def forward(self, query: PerHead, key: PerHead) -> Float[Tensor, "batch heads length"]:
         """Scores of all keys; not differentiable: they are there to be compared."""
@@ -41,25 +41,35 @@ class KeyScore(Auxiliary):
         if self.training and torch.is_grad_enabled():
             self.last = query, key
         with torch.no_grad():
-            return self.score(key, running_mean(query))
+            return self.score(key, query_sums(query))
 
-    def score(self, key: Float[Tensor, "*batch width"], mean_query: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
-        """The scores of keys, given the means of the queries up to their positions."""
-        return self.mlp(torch.cat([key, F.normalize(mean_query, dim=-1)], dim=-1))[..., 0]
+    def score(self, key: Float[Tensor, "*batch width"], query_sum: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+        """The scores of keys, given the sums of the queries up to their positions."""
+        direction = F.normalize(query_sum, dim=-1).to(key.dtype)
+        return self.mlp(torch.cat([key, direction], dim=-1))[..., 0]
 
     def loss(self, read: Bool[Tensor, "batch length"], draw: torch.Generator) -> Tensor:
         if self.last is None:
             raise RuntimeError("the score of keys has seen no forward pass in training mode to learn from")
-        query, key = self.last
-        length = key.shape[2]
-        queries, keys = (torch.randperm(length, generator=draw)[:SAMPLED].to(key.device) for _ in range(2))
+        (query, key), self.last = self.last, None
+        queries, keys = (drawn(read, SAMPLED, draw) for _ in range(2))
         target = ks_target(query, key, self.kind, queries=queries, keys=keys, mask=read)
-        return ranking_loss(self.score(key[:, :, keys], running_mean(query)[:, :, keys]), target)
+        return ranking_loss(self.score(_at(key, keys), _at(query_sums(query), keys)), target)
 
 
-def running_mean(x: PerHead) -> PerHead:
-    """The mean of x_0 .. x_t at every t."""
-    return x.cumsum(dim=2) / torch.arange(1, x.shape[2] + 1, device=x.device, dtype=x.dtype)[:, None]
+def query_sums(query: PerHead) -> PerHead:
+    """q_0 + .. + q_t at every t, in float32 at least."""
+    return query.cumsum(dim=2, dtype=torch.promote_types(query.dtype, torch.float32))
+
+
+def drawn(read: Bool[Tensor, "batch length"], count: int, draw: torch.Generator) -> Int[Tensor, "batch drawn"]:
+    """In each row `count` of the positions that are read, without replacement; where there are fewer, all of them and then others."""
+    order = torch.rand(read.shape, generator=draw).to(read.device) - read.to(torch.float32)
+    return order.argsort(dim=1)[:, :count]
+
+
+def _at(x: PerHead, positions: Int[Tensor, "batch chosen"]) -> Float[Tensor, "batch heads chosen width"]:
+    return x.gather(2, positions[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))
 
 
 def ks_target(
@@ -67,22 +77,24 @@ def ks_target(
     key: PerHead,
     kind: ScoreLoss,
     *,
-    queries: Int[Tensor, " queries"] | None = None,
-    keys: Int[Tensor, " keys"] | None = None,
+    queries: Int[Tensor, "batch queries"] | None = None,
+    keys: Int[Tensor, "batch keys"] | None = None,
     mask: Bool[Tensor, "batch length"] | None = None,
 ) -> Float[Tensor, "batch heads keys"]:
     """By what keys ought to be ranked, with w_ij = sigmoid(q_i . k_j / sqrt(width)), over the positions `queries` and `keys` (None: all).
 
     "mean": the mean of w_ij over i > j; NaN for a key that fewer than FEWEST of the queries come after. "mass": sum over i >= j of
-    softmax_j(q_i . k_j / sqrt(width)) among the keys j <= i. "paper": sum over i >= j of w_ij, as the public code has it. The last two are sums of
-    length - j terms, and rank keys by their age above all (`hax.ks_target_bias`). Positions where `mask` is False are no queries, and as keys get NaN.
+    softmax_j(q_i . k_j / sqrt(width)) among the keys j <= i. "paper": sum over i >= j of w_ij, as the public code has it (with all queries; in
+    training ours sums over those that are drawn). The last two are sums of length - j terms, and rank ordinary keys by their age
+    (`hax.ks_target_bias`). Positions where `mask` is False are no queries, and as keys get NaN.
     """
-    length = key.shape[2]
-    at = torch.arange(length, device=key.device)
-    i, j = (at if chosen is None else chosen for chosen in (queries, keys))
-    real = torch.ones(len(key), length, dtype=torch.bool, device=key.device) if mask is None else mask
-    logits = query[:, :, i] @ key[:, :, j].mT / key.shape[3] ** 0.5
-    reads = (i[:, None] > j if kind == "mean" else i[:, None] >= j) & (real[:, i, None] & real[:, None, j])[:, None]
+    batch, length = len(key), key.shape[2]
+    every = torch.arange(length, device=key.device).expand(batch, -1)
+    i, j = (every if chosen is None else chosen for chosen in (queries, keys))
+    real = torch.ones_like(every, dtype=torch.bool) if mask is None else mask
+    logits = _at(query, i) @ _at(key, j).mT / key.shape[3] ** 0.5
+    after = (i[:, :, None] > j[:, None] if kind == "mean" else i[:, :, None] >= j[:, None])[:, None]
+    reads = after & (real.gather(1, i)[:, :, None] & real.gather(1, j)[:, None])[:, None]
     match kind:
         case "mean":
             count = reads.sum(dim=2)
@@ -92,16 +104,17 @@ def ks_target(
             target = logits.masked_fill(~reads, -torch.inf).softmax(dim=3).nan_to_num(0.0).sum(dim=2)
         case "paper":
             target = (logits.sigmoid() * reads).sum(dim=2)
-    return target.masked_fill(~real[:, None, j], torch.nan)
+    return target.masked_fill(~real.gather(1, j)[:, None], torch.nan)
 
 
 def ranking_loss(score: Float[Tensor, "batch heads keys"], target: Float[Tensor, "batch heads keys"]) -> Float[Tensor, ""]:
     """Mean over ordered pairs of different keys of the cross-entropy of sigmoid(s_a - s_b) with [t_a > t_b], 1/2 where they are equal.
 
-    Keys whose target is NaN are in no pair; 0 where there is no pair.
+    First over the pairs of a sample's head, then over those that have a pair. Keys whose target is NaN are in no pair.
     """
     known = ~target.isnan()
     pairs = known[..., :, None] & known[..., None, :] & ~torch.eye(target.shape[-1], dtype=torch.bool, device=target.device)
     order = (1 + torch.sign(target[..., :, None] - target[..., None, :])).nan_to_num(0.0) / 2
-    each = F.binary_cross_entropy_with_logits(score[..., :, None] - score[..., None, :], order, reduction="none")
-    return (each * pairs).sum() / pairs.sum().clamp(min=1)
+    each = F.binary_cross_entropy_with_logits(score[..., :, None] - score[..., None, :], order.to(score.dtype), reduction="none")
+    count = pairs.sum(dim=(-2, -1))
+    return ((each * pairs).sum(dim=(-2, -1)) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)

@@ -19,8 +19,8 @@ class SparseConfig(ReaderConfig, HeadsConfig):
 class Sparse(ProjectedMixer):
     """y_i = sum over j in S_i of softmax_j(q_i . k_j / sqrt(d)) v_j in every head, S_i the pattern's (arXiv:2507.00449, CISA and CDSA).
 
-    Projections are those of `Attention`, whose weights may be put in their place. Hash planes are a head's own; one score of keys serves all
-    heads. Without positions in the scores: a short convolution before it tells neighbours apart.
+    Projections have the names of those of `Attention`: its weights load, with strict=False where there are planes or a score besides. Hash
+    planes are a head's own; one score of keys serves all heads. Positions do not enter: a short convolution before it tells neighbours apart.
     """
 
     Config = SparseConfig
@@ -41,7 +41,7 @@ class Sparse(ProjectedMixer):
         return self.reader.mixing_matrix(*self._queries_and_keys(x))
 
     def init_state(self, batch: int) -> ReaderState:
-        return self.reader.init_state(batch, self.reader.width)
+        return self.reader.init_state(self.query.weight, batch, self.reader.width)
 
     def step(self, x: Float[Tensor, "batch width"], state: ReaderState) -> tuple[Float[Tensor, "batch width"], ReaderState]:
         x = x[:, None]

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..kernels import Dilated, Pattern, Sink, Union, Window, bin_ranges, causal_topk, hash_bins, softmax_attention, sparse_attention
-from .key_selection import KeyScore, PerHead, ScoreLoss
+from .key_selection import KeyScore, PerHead, ScoreLoss, query_sums
 from .mixer import Cost, MixerConfig, linear_cost
 
 Reads = Literal["full", "sw", "d", "sw+d", "a", "lsh", "ks", "hax"]
@@ -19,7 +19,7 @@ Now = Float[Tensor, "batch heads width"]
 
 ReaderState = tuple[Tensor, ...]
 """keys and values `[batch, heads, entries, width]` in the order of their positions, positions read `[batch]`; where keys are selected also
-their scores `[batch, heads, entries]` and the sum of all queries `[batch, heads, width]`"""
+their scores `[batch, heads, entries]` and the sum of all queries `[batch, heads, width]` (float32 at least)"""
 
 PARTS: dict[str, tuple[str, ...]] = {
     "sw": ("window",), "d": ("dilated",), "sw+d": ("window", "dilated"), "a": ("sink", "window"),
@@ -77,7 +77,8 @@ class SparseReader(nn.Module):
         """positions that each part may read"""
         self.score = KeyScore(width, kind=config.score_loss, learning_rate=config.score_rate) if "ks" in self.parts else None
         self.planes: Tensor
-        self.register_buffer("planes", torch.randn(heads, width, config.hash_bits if "lsh" in self.parts else 0))
+        if "lsh" in self.parts:
+            self.register_buffer("planes", torch.randn(heads, width, config.hash_bits))
 
     def forward(
         self, query: PerHead, key: PerHead, value: Float[Tensor, "batch heads length d_v"]
@@ -111,28 +112,37 @@ class SparseReader(nn.Module):
 
     def mixing_matrix(self, query: PerHead, key: PerHead) -> Float[Tensor, "batch heads length length"]:
         """The weights of `forward`, differentiable in queries and keys; a row sums to 1, or to 0 where nothing may be read."""
-        every = torch.eye(query.shape[2], dtype=query.dtype, device=query.device).expand(*query.shape[:2], -1, -1)
-        if not self.parts:
-            return softmax_attention(query, key, every, backend="reference")
-        return sparse_attention(query, key, every, self.selection(query, key), backend="reference")
+        length = query.shape[2]
+        every = torch.eye(length, max(1, length), dtype=query.dtype, device=query.device).expand(*query.shape[:2], -1, -1)
+        if self.parts:
+            weights = sparse_attention(query, key, every, self.selection(query, key), backend="reference")
+        else:
+            weights = softmax_attention(query, key, every, backend="reference")
+        return weights[..., :length]
 
-    def init_state(self, batch: int, value_width: int) -> ReaderState:
-        """Nothing read yet."""
-        keys, values, scores = (self.planes.new_empty(batch, self.heads, 0, *width) for width in ((self.width,), (value_width,), ()))
-        time = torch.zeros(batch, dtype=torch.int64, device=keys.device)
-        learned = (scores, keys.new_zeros(batch, self.heads, self.width)) if self.score else ()
-        return keys, values, time, *learned
+    def init_state(self, like: Tensor, batch: int, value_width: int) -> ReaderState:
+        """Nothing read yet, of the dtype and on the device of `like`."""
+        keys, values, scores = (like.new_empty(batch, self.heads, 0, *width) for width in ((self.width,), (value_width,), ()))
+        time = torch.zeros(batch, dtype=torch.int64, device=like.device)
+        if self.score is None:
+            return keys, values, time
+        return keys, values, time, scores, query_sums(like.new_zeros(batch, self.heads, 1, self.width))[:, :, 0]
 
     def step(
         self, query: Now, key: Now, value: Float[Tensor, "batch heads d_v"], state: ReaderState
     ) -> tuple[Float[Tensor, "batch heads d_v"], ReaderState]:
-        """One position, and the state after it. An entry is dropped once no later query can read it, or soon after: see `most`."""
+        """One position, and the state after it.
+
+        Where positions decide, an entry is dropped when no later query can read it. Where content does, it may stay until there are `most`: how
+        many can still be read differs from sample to sample of a batch.
+        """
         keys, values, time, *learned = state
         keys, values = (torch.cat((before, now[:, :, None]), dim=2) for before, now in ((keys, key), (values, value)))
         passed = int(time[0]) if len(time) else 0  # the same in every entry of the batch
         if self.score:
-            scores, total = learned[0], learned[1] + query
-            learned = [torch.cat((scores, self.score.score(key, total / (passed + 1))[..., None]), dim=2), total]
+            scores, total = learned[0], learned[1] + query.detach()
+            with torch.no_grad():
+                learned = [torch.cat((scores, self.score.score(key, total)[..., None]), dim=2), total]
         seen, kept = self._by_content(query, keys, *learned[:1]) if self.most else self._by_position(passed, keys)
         weights = (query[:, :, None] @ keys.mT / self.width**0.5).masked_fill(~seen[:, :, None], -torch.inf).softmax(dim=-1)
         out = weights.masked_fill(~seen.any(dim=-1)[..., None, None], 0.0) @ values

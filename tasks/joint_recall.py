@@ -1,7 +1,9 @@
 """Joint recall: the same key means another value in every context (Zhan et al. 2025, arXiv:2507.00449)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -25,13 +27,15 @@ class JointRecall(Task):
     """A table value[context, key] is shown, then each of its entries is asked once in a fresh order: BOS, table, SEP, questions, PAD.
 
     A key in the second half asks for its value in the context before it; the answer, or BLANK, follows. A table of n_c contexts and n_k keys uses
-    the first n_c context ids and n_k key ids. Sample i has the size `cells[i mod len(cells)]`, so len(cells) samples in a row are balanced; but
-    sizes come in this order, as in the paper's data, and a shorter batch holds neighbouring ones only.
+    the first n_c context ids and n_k key ids. Sample i has the size `cells[i mod len(cells)]`, so len(cells) samples in a row are balanced, and
+    a batch of fewer nearly is. The public data goes through the sizes row by row, unshuffled.
+
     The layout "paper" with `reveal` is the paper's. The others are ours: where revealed answers come in blocks, a block can be recognised by them
     without reading a context token, and 92 % of the paper's questions answered (control "context_token_blind").
     """
 
     name: ClassVar[str] = "joint_recall"
+    version: ClassVar[int] = 2
 
     contexts: Range = (5, 16)
     """contexts of a table, or an inclusive range of them"""
@@ -57,9 +61,16 @@ class JointRecall(Task):
 
     @property
     def cells(self) -> tuple[tuple[int, int], ...]:
-        """Sizes (contexts, keys) of the tables, keys fastest."""
+        """Sizes (contexts, keys) of the tables, in the order in which samples have them.
+
+        From one to the next it is a golden section of all sizes, so that the samples of a batch spread over them: in rows, batches would be of small
+        tables and of large ones in turn.
+        """
         (least_contexts, most_contexts), (least_keys, most_keys) = _ends(self.contexts), _ends(self.keys)
-        return tuple((c, k) for c in range(least_contexts, most_contexts + 1) for k in range(least_keys, most_keys + 1))
+        sizes = [(c, k) for c in range(least_contexts, most_contexts + 1) for k in range(least_keys, most_keys + 1)]
+        golden = round(len(sizes) * (math.sqrt(5) - 1) / 2)
+        stride = next(step for step in count(golden) if math.gcd(step, len(sizes)) == 1)  # so that every size is met
+        return tuple(sizes[i * stride % len(sizes)] for i in range(len(sizes)))
 
     @property
     def most_contexts(self) -> int:

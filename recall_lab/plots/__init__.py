@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from .accuracy import accuracy_figure, accuracy_table
 from .capacity import capacity_figure, capacity_table
 from .selectivity import selectivity_figures
+from .slots import slot_figure, slot_table, slot_title
 from .style import save, style
 
 if TYPE_CHECKING:
     from ..report import Report
 
-__all__ = ["FIGURE", "accuracy_figure", "capacity_figure", "draw_all", "save", "style"]
+__all__ = ["FIGURE", "accuracy_figure", "capacity_figure", "draw_all", "save", "slot_figure", "style"]
 
 FIGURE = "capacity.png"
 """the file to look at first"""
@@ -34,6 +35,12 @@ def draw_all(found: "Report", folder: Path, command: str) -> list[Path]:
         file = "accuracy.png" if len(names) == 1 else f"accuracy_{name}.png"
         paths += save(accuracy, accuracy_table(points), folder / file)
         plt.close(accuracy)
+    if found.context_use:
+        slots = slot_figure(
+            found.context_use, title=slot_title(found.context_use), note=f"{command} · joint_recall · {seeds} seeds: lines, median"
+        )
+        paths += save(slots, slot_table(found.context_use), folder / "slots.png")
+        plt.close(slots)
     for name, (figure, rows) in selectivity_figures(found, command).items():
         paths += save(figure, rows, folder / f"{name}.png")
         plt.close(figure)

@@ -63,7 +63,11 @@ LENGTHS = st.sampled_from([1, 2, 5, 7, 16])
 def make(name: str, fields: dict) -> Mixer:
     torch.manual_seed(0)
     kind = mixer_class(name)
-    return kind(kind.Config(width=WIDTH, **fields)).double()
+    mixer = kind(kind.Config(width=WIDTH, **fields)).double()
+    for factor in ("D", "E"):  # initially 1, and so could be left out unseen
+        if hasattr(mixer, factor):
+            torch.nn.init.normal_(getattr(mixer, factor))
+    return mixer
 
 
 def inputs(length: int, batch: int = 2, seed: int = 1) -> torch.Tensor:
@@ -126,6 +130,8 @@ def test_samples_of_a_batch_do_not_see_each_other(name, fields):
     alone = torch.cat([mixer(x[b : b + 1]) for b in range(3)])
     torch.testing.assert_close(mixer(x), alone, atol=1e-12, rtol=1e-12)
     assert mixer(x[:0]).shape == (0, 9, WIDTH)
+    assert mixer(x[:, :0]).shape == (3, 0, WIDTH)
+    assert mixer.mixing_matrix(x[:, :0]).shape[2:] == (0, 0)
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)

@@ -23,7 +23,7 @@ RECORD: list[tuple[Task, str]] = [
     (MQARUpdate(), "1892c303fec8312d2c536f477ef38baaf0e85dcdb1af7c164049f34d4b56d258"),
     (Bigram(), "f2006c97854002b49fe962cafef810aeb69d9977e2649b1b0c1303f64f9a9743"),
     (Induction(), "303176c4278a6df2465b022f1977ffaac611eefad694d28de8c34f1fcab4c1c4"),
-    (JointRecall(), "7db50c004c9dedef156fd90ca8d52d1d36b9ab2181b86162f76a6dad1ee4acba"),
+    (JointRecall(), "551f02b95e082ccaab01299a45ed505753f464ef42d34dd7ff2f64f3093ff1ff"),
     (NestedRecall(), "ce8356f68c47202c043713c0701ed05d01d35049754c8c48e693b1f4368f0945"),
     (SelectiveCopy(), "2e2fd58a037b0aa40033d1c18e84424f9a71d4009067cb9d36b69d109fafb93f"),
 ]

@@ -101,6 +101,15 @@ def test_lengths_are_those_of_the_formula_and_every_full_turn_of_sizes_is_balanc
     assert JointRecall(contexts=(2, 3), keys=2).cells == ((2, 2), (3, 2))
 
 
+@pytest.mark.parametrize(("sizes", "batch"), [((5, 16), 64), ((5, 16), 16), ((5, 8), 8), ((2, 3), 4)])
+def test_every_batch_of_neighbouring_samples_holds_small_tables_and_large_ones(sizes: tuple[int, int], batch: int) -> None:
+    task = JointRecall(contexts=sizes, keys=sizes)
+    answers = np.array([contexts * keys for contexts, keys in task.cells * (2 * batch)][: 144 * batch])
+    means = answers.reshape(-1, batch).mean(axis=1)
+    at_random = answers.std() / np.sqrt(batch)
+    assert np.abs(means - task.stored).max() < 2.5 * at_random  # row by row, batches of 64 are off by 6
+
+
 @pytest.mark.parametrize(("contexts", "keys"), [(3, 3), ((2, 4), (2, 4))])
 def test_all_orders_of_contexts_and_of_keys_are_equally_likely_in_both_halves(contexts, keys) -> None:
     task = JointRecall(contexts=contexts, keys=keys)
