@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import socket
@@ -139,7 +140,12 @@ class Store:
         return {name: Failure(run=row.run, meta=row.meta, **row.result) for name, row in found if row is not None}
 
     def write(self, runnable: Runnable, result: dict[str, Any], meta: dict[str, Any]) -> Row:
-        """Keep a finished run; when this returns it is on the disk. Raises OSError if the disk refuses, ValueError for a NaN."""
+        """Keep a finished run; when this returns it is on the disk.
+
+        Raises OSError if the disk refuses, ValueError for a NaN, and for more bits certified than the state has: no such row may be.
+        """
+        if result.get("certified_low", 0.0) > result.get("state_bits", math.inf):
+            raise ValueError(f"{result['certified_low']:.1f} bits certified by a state of {result['state_bits']} bits")
         row = self._write("runs", runnable, result, meta)
         self._path("failed", runnable.hash).unlink(missing_ok=True)
         return row

@@ -158,7 +158,8 @@ def descent(run: Run, model: LanguageModel) -> Iterator[float]:
 
 def draw_of(seed: int, step: int) -> torch.Generator:
     """What is random in a step beside its samples."""
-    return torch.Generator().manual_seed((seed * 2**32 + step) % 2**63)
+    (state,) = np.random.SeedSequence((seed, step)).generate_state(1)  # torch's generator reads 32 bits of a seed
+    return torch.Generator().manual_seed(int(state))
 
 
 def auxiliary_losses(model: LanguageModel, batch: Batch, draw: torch.Generator) -> list[torch.Tensor]:

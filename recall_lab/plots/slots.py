@@ -51,8 +51,8 @@ def controls_by_slot(row: ContextUse) -> Mapping[str, tuple[float, ...]]:
 
 def slot_title(rows: Sequence[ContextUse]) -> str:
     """The figure in a sentence."""
-    seeds, shown = sum(len(row.seeds) for row in rows), sum(sum(row.uses) for row in rows)
-    return f"Use of contexts is shown for {shown or 'none'} of {seeds} trained models"
+    seeds, shown = sum(len(row.seeds) for row in rows), sum(sum(row.answers) for row in rows)
+    return f"{shown or 'None'} of {seeds} trained models {'answers' if shown < 2 else 'answer'} by contexts"
 
 
 def slot_figure(rows: Sequence[ContextUse], *, title: str, note: str) -> Figure:

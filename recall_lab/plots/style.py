@@ -32,13 +32,13 @@ LOOKS: dict[str, Look] = {
     "linear_attention": Look(_PALETTE[2], "^"),
     "mamba": Look(_PALETTE[3], "D"),
     "mamba2": Look(_PALETTE[4], "v"),
-    "hax": Look(_PALETTE[7], "p"),
+    "hax": Look(_PALETTE[9], "p"),
     "hax_mamba": Look(_PALETTE[8], "h"),
     "sparse": Look(_PALETTE[5], "*"),
 }
 """by mixer, the same in every figure"""
 
-OTHERS = [Look(_PALETTE[6], "X"), Look(_PALETTE[9], "<"), Look(_PALETTE[5], "P")]
+OTHERS = [Look(_PALETTE[6], "X"), Look(_PALETTE[5], "P"), Look(_PALETTE[1], "<")]
 """for mixers from elsewhere, in the order in which a figure meets them"""
 
 THEORY: dict[str, Any] = {"color": "0.45", "linewidth": 0.8}

@@ -10,7 +10,7 @@ from recall_lab.errors import InputError
 from recall_lab.models import LanguageModel
 from recall_lab.reproductions import REPRODUCTIONS, hax_table3
 from recall_lab.reproductions.hax_table3 import PUBLISHED, TASK, accuracy
-from recall_lab.sweep import load
+from recall_lab.sweep import adopt, load
 
 
 def test_the_table_has_every_figure_its_controls_and_weights_set_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,20 +20,22 @@ def test_the_table_has_every_figure_its_controls_and_weights_set_by_hand(monkeyp
     cells = {row[0]: row[1:] for row in found.tables[1].rows}
     assert cells["contexts unread"] == ("39.26", "23.66")
     assert cells["context tokens unread: blocks told by what was revealed"] == ("92.02", "23.66")
-    assert set(found.data["constructions"].values()) == {0.5}
+    assert found.data["constructions"]["Mamba-2 without attention (B)"] == [0.5]
+    assert {tuple(reached) for name, reached in found.data["constructions"].items() if "LSH" in name} == {(0.5,) * 3}
+    assert cells["weights set by hand: Mamba-2 without attention (B)"] == ("50.00", "")
     assert len(found.tables) == 2
 
 
 def test_what_is_said_follows_from_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recall_lab.reproductions.hax_table3.accuracy", lambda model: 0.5)
-    below = [f"{base} {name}" for base, row in PUBLISHED.items() for name, reached in row.items() if reached < 39.26]
-    first, second, _ = REPRODUCTIONS["hax_table3"](None).says
-    assert first == f"13 of 19 published rows lie below what a reader who ignores contexts reaches (39.3): {', '.join(below)}."
-    assert second.startswith(
-        "No published row exceeds what a reader who never looks at a context token reaches (92.0; the best, Mamba-2 +HAX, has 74.3)"
-    )
+    named = {f"{base} {name}".replace("Mamba Samba", "Samba"): reached for base, row in PUBLISHED.items() for name, reached in row.items()}
+    below = ", ".join(name for name, reached in named.items() if reached < 39.26)
+    first, second, third, _ = REPRODUCTIONS["hax_table3"](None).says
+    assert first.startswith(f"13 of 19 published rows lie below what a reader who ignores contexts reaches (39.3): {below}; ")
+    assert second.startswith("The best row, Mamba-2 +HAX (74.3), is below what a reader who never looks at a context token reaches (92.0).")
+    assert "is 3.7 points from" in third
     monkeypatch.setitem(PUBLISHED["Mamba-2"], "+HAX", 95.0)
-    assert REPRODUCTIONS["hax_table3"](None).says[1].startswith("1 published row exceeds")
+    assert "(95.0), is above" in REPRODUCTIONS["hax_table3"](None).says[1]
 
 
 def test_weights_set_by_hand_are_judged_on_a_table_of_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +52,9 @@ def test_weights_set_by_hand_are_judged_on_a_table_of_every_size(monkeypatch: py
 def test_a_folder_without_joint_recall_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         hax_table3.reproduce(tmp_path / "nowhere")
+    adopt(tmp_path, load("demo"))
+    with pytest.raises(InputError, match="has no finished run of joint_recall"):
+        hax_table3.reproduce(tmp_path)
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
@@ -63,7 +68,7 @@ def test_the_verb_prints_what_programs_and_people_read(tmp_path: Path) -> None:
     ended = call("reproduce", "hax-table3", "--json", cwd=tmp_path)
     assert ended.code == 0
     found = json.loads(ended.out)
-    assert min(found["constructions"].values()) > 0.99
+    assert min(min(reached) for reached in found["constructions"].values()) > 0.98
     assert found["published_per_cent"] == PUBLISHED
 
 
@@ -74,3 +79,7 @@ def test_the_grid_of_the_paper_has_its_models_at_its_sizes() -> None:
     patterns = {(run.model.mixer, run.model.fields.get("pattern", "none"), run.model.fields["width"]) for run in runs}
     assert len(patterns) == 2 * (2 + 7)
     assert len(runs) == 3 * len(patterns)
+    for run in runs:  # the whole share of the budget, and no more, is read of the positions of the longest sample
+        if "d" in run.model.fields.get("pattern", "").split("+"):
+            share = 64 // len(run.model.fields["pattern"].split("+"))
+            assert share - 2 <= TASK.length // run.model.fields["dilation"] <= share

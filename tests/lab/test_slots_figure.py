@@ -39,11 +39,12 @@ def row(task: JointRecall, by_slot: tuple[tuple[float, ...], ...] = CLIMBING, la
         label=label,
         task=f"{task.layout}, {task.reveal}",
         seeds=(7, 8, 9),
+        diverged=0,
         learning_rate=1e-2,
         accuracy=tuple(float(np.mean(slots)) for slots in by_slot),
-        first=tuple(slots[0] for slots in by_slot),
         by_slot=by_slot,
         swap=(None,) * 3,
+        swap_control=None,
         controls=task.controls(),
         matcher_by_slot=tuple(task.matcher_by_slot().tolist()),
         tested=10_000,
@@ -130,8 +131,8 @@ def test_the_table_has_every_point_of_every_line() -> None:
 
 
 def test_the_title_counts_the_models_that_use_contexts() -> None:
-    assert slot_title([row(REVEALED), row(HIDDEN, LEVEL)]) == "Use of contexts is shown for 3 of 6 trained models"
-    assert slot_title([row(REVEALED)]) == "Use of contexts is shown for none of 3 trained models"
+    assert slot_title([row(REVEALED), row(HIDDEN, LEVEL)]) == "3 of 6 trained models answer by contexts"
+    assert slot_title([row(REVEALED)]) == "None of 3 trained models answers by contexts"
 
 
 SPEC = """

@@ -362,3 +362,10 @@ def test_the_same_rows_are_the_same_contents(store: Store, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert contents(store.rows()) == contents(store.rows([RUN.hash]))
+
+
+def test_no_row_certifies_more_bits_than_its_state_has(store: Store) -> None:
+    store.write(RUN, RESULT | {"certified_low": 320.0, "state_bits": 320}, META)
+    with pytest.raises(ValueError, match=r"320\.1 bits certified by a state of 320 bits"):
+        store.write(StubRun(number=8, marks=""), RESULT | {"certified_low": 320.1, "state_bits": 320}, META)
+    assert list(store.rows()) == [RUN.hash]

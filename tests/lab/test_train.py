@@ -433,6 +433,21 @@ def test_training_moves_what_learns_by_itself_and_a_run_repeats_it() -> None:
         assert not torch.equal(one, was)
 
 
+def test_every_step_draws_other_positions_for_what_learns_by_itself_and_a_timed_one_pays_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(model=tiny_model(**SELECTING))
+    drawn = []
+    score = training.auxiliaries(initial_model(run))[0].__class__
+    monkeypatch.setattr(
+        score, "loss", lambda self, read, draw: drawn.append(torch.rand(1, generator=draw).item()) or self.mlp[0].weight.sum()
+    )
+    list(descent(run, initial_model(run)))
+    assert len(set(drawn)) == len(drawn) == run.budget.steps
+    assert drawn[0] != torch.rand(1, generator=training.draw_of(1, 0)).item()
+    drawn.clear()
+    training.seconds_per_step(run, at_most=0.01)
+    assert drawn
+
+
 def test_a_large_auxiliary_gradient_does_not_shorten_the_step_on_answers() -> None:
     model = initial_model(tiny_run(model=tiny_model(**SELECTING)))
     (score, *_) = training.auxiliaries(model)

@@ -169,6 +169,17 @@ def test_with_the_weights_of_an_attention_it_is_that_attention(pattern, other, f
     torch.testing.assert_close(mixer(inputs(70)), attention(inputs(70)), atol=1e-12, rtol=1e-12)
 
 
+def test_cost_counts_what_is_read_hashed_scored_and_sorted():
+    length, width, heads, share, bits = 100, 4, 2, 6, 3
+    pairs = share * (share + 1) // 2 + (length - share) * share
+    mixing, sort = 4 * width * heads * pairs, heads * length * 7  # log2 of 100, rounded up
+    hashing, scoring = 2 * 2 * length * width * bits * heads, 2 * length * heads * (2 * 8 * 8 + 8) + 2 * length * heads * width
+    costs = {"lsh": mixing + hashing + 2 * sort, "ks": mixing + scoring + sort}
+    for pattern, flops in costs.items():
+        mixer = make("sparse", pattern, budget=share, hash_bits=bits)
+        assert mixer.cost(length).flops - mixer.projection_cost(length).flops == flops
+
+
 @pytest.mark.parametrize("name", ["hax", "hax_mamba"])
 def test_a_hybrid_whose_attention_counts_nothing_is_its_base(name):
     mixer = make(name, "hax")
