@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from .tasks import IGNORE, JointRecall, Stream
 from .tasks.joint_recall_strategies import guesses
 
 SWAPPED = 512
-"""samples of the swap probe on which the reader without context tokens is watched"""
+"""samples of the swap probe on which readers without context tokens are watched"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class ContextUse:
 
     Accuracy is the mean over samples of the accuracy in a sample (macro), as the controls are; by slot it is over all questions. A seed answers by
     contexts if it is better than the best reader without context tokens, over all questions and at the first of a block; it follows them if it
-    goes with exchanged contexts more often than that reader. Better is by more than twice the standard error of a proportion over the samples
-    tested (the answers of a sample are taken for one).
+    goes with exchanged contexts more often than two such readers, who strike out what was revealed and who do not, are right by luck. Better is
+    by more than twice the standard error of a proportion over the samples tested (the answers of a sample are taken for one).
     """
 
     label: str
@@ -41,7 +41,7 @@ class ContextUse:
     matcher_by_slot: tuple[float, ...]
     """the control context_token_blind by the same slots; of several in one, the highest"""
     swap_control: float | None
-    """share in which the reader without context tokens is right on the swap probe by luck"""
+    """share in which a reader without context tokens is right on the swap probe by luck"""
     tested: int
     """samples"""
     certified_low: tuple[float, ...]
@@ -160,10 +160,14 @@ def _row(point: Point, task: JointRecall, runs: Sequence[Run], done: Mapping[str
 
 @cache
 def swap_control(task: JointRecall) -> float:
-    """Share of the swap probe in which the reader without context tokens is right by luck, on SWAPPED samples of a fixed stream."""
+    """Share of the swap probe in which a reader without context tokens is right by luck, on SWAPPED samples of a fixed stream.
+
+    The better of one who strikes out what was revealed, and so expects the block that is still unused, and one who does not.
+    """
     probe = task.probes(task.sample(Stream(0, "validation"), 0, SWAPPED).tokens)["swap"]
     asked = probe.targets != IGNORE
-    return float((guesses(task, probe.tokens, "context_token_blind")[asked] == probe.targets[asked]).mean())
+    read = [guesses(replace(task, reveal=strikes), probe.tokens, "context_token_blind")[asked] for strikes in {task.reveal, False}]
+    return max(float((answers == probe.targets[asked]).mean()) for answers in read)
 
 
 def _described(task: JointRecall) -> str:

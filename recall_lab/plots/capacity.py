@@ -206,7 +206,11 @@ def _by_hand(mixer: str, task: Task) -> tuple[int, float]:
     """Bits of state of a construction, and those that it certifies."""
     model = CONSTRUCTIONS[type(task), mixer](task)
     accuracy = float(answered(model, task.sample(Stream(0, "test"), 0, BUILT_SAMPLES)).mean())
-    return wall_bits(model.state_size(task.cut)), certified_at(task, accuracy)
+    state_bits, certified_bits = wall_bits(model.state_size(task.cut)), certified_at(task, accuracy)
+    assert certified_bits <= state_bits, (
+        f"{mixer}: {certified_bits:.1f} bits certified by a state of {state_bits}, so its state is counted too small"
+    )
+    return state_bits, certified_bits
 
 
 def law_curves(points: Sequence[Point]) -> Iterator[Curve]:

@@ -53,7 +53,7 @@ def refused(found: Ended) -> str:
     [
         (
             "sweeep demo",
-            "no verb is called 'sweeep'; did you mean 'sweep'? (known: --help, --version, doctor, export, ls, plot, show, status",
+            "no verb is called 'sweeep'; did you mean 'sweep'? (known: --help, --version, doctor, export, ls, plot, reproduce, show, status",
         ),
         ("--hlp", "no verb is called '--hlp'; did you mean '--help'? (known: "),
         (

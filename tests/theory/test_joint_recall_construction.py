@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recall_lab.models import broken_contract
 from recall_lab.tasks import IGNORE, JointRecall, Stream
 from recall_lab.theory import joint_recall_construction
-from recall_lab.theory.constructions.joint_recall import ANSWER, features, joint_recall_state
+from recall_lab.theory.constructions.joint_recall import ANSWER, features, joint_recall_state, latching_model, mamba_of
 from recall_lab.theory.constructions.mqar import answered
 
 PAPER = JointRecall(contexts=16, keys=16)
@@ -40,6 +40,19 @@ def test_with_weights_rounded_to_bfloat16_every_question_is_still_answered() -> 
         for weight in model.parameters():
             weight.copy_(weight.bfloat16())
     assert answered(model, PAPER.sample(Stream(0, "test"), 0, 3)).all()
+
+
+@pytest.mark.parametrize("pattern", ["sw", "d", "sw+d", "a", "lsh", "ks", "hax"])
+def test_beside_an_attention_that_counts_nothing_every_question_is_answered(pattern: str) -> None:
+    alone, beside = joint_recall_construction(PAPER), latching_model(PAPER, "hax", pattern=pattern)
+    for source, block in zip(alone.stack, beside.stack, strict=True):
+        mamba_of(block).load_state_dict(source.mixer.state_dict())
+        assert not block.mixer.E.any()
+    assert answered(beside, PAPER.sample(Stream(0, "test"), 0, 2)).all()
+
+
+def test_a_model_twice_as_wide_answers_every_question() -> None:
+    assert answered(joint_recall_construction(PAPER, width=128), PAPER.sample(Stream(0, "test"), 0, 2)).all()
 
 
 def test_the_first_block_writes_the_current_context_with_the_length_of_a_code() -> None:

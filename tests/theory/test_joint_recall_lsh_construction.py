@@ -1,12 +1,15 @@
 """Two blocks of HAX: one holds the context, one attends to a hash bin."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_lab.models import broken_contract
-from recall_lab.tasks import JointRecall, Stream
+from recall_lab.tasks import IGNORE, JointRecall, Stream
 from recall_lab.theory import joint_recall_lsh_construction
 from recall_lab.theory.constructions.joint_recall_lsh import Coding, codes, simplex
 from recall_lab.theory.constructions.mqar import answered
@@ -43,6 +46,21 @@ def test_many_planes_lose_hardly_an_answer_and_one_that_all_share_loses_most() -
 def test_the_same_weights_find_little_where_positions_say_what_is_read(pattern: str) -> None:
     batch = PAPER.sample(Stream(0, "test"), 0, 2)
     assert answered(joint_recall_lsh_construction(PAPER, pattern=pattern), batch).mean() < 0.2
+
+
+@pytest.mark.parametrize("fields", [{"pattern": "full"}, {"hash_bits": 24, "budget": 4}], ids=["full", "24 planes"])
+def test_blocks_of_the_table_in_another_order_leave_every_answer_as_it_is(fields: dict[str, Any]) -> None:
+    batch = PAPER.sample(Stream(0, "test"), 0, 2)
+    moved = batch.tokens.copy()
+    blocks = moved[:, 1 : PAPER.cut].reshape(2, PAPER.most_contexts, -1)
+    blocks[:] = blocks[:, np.random.default_rng(0).permutation(PAPER.most_contexts)]
+    assert (moved != batch.tokens).any()
+    np.testing.assert_array_equal(PAPER.solve(moved), batch.targets)
+    model = joint_recall_lsh_construction(PAPER, **fields)
+    with torch.inference_mode():
+        said, said_of_moved = (model(torch.from_numpy(tokens).long()).argmax(dim=2).numpy() for tokens in (batch.tokens, moved))
+    asked = batch.targets != IGNORE
+    np.testing.assert_array_equal(said_of_moved[asked], said[asked])
 
 
 @pytest.mark.parametrize("corners", [1, 2, 3, 17])

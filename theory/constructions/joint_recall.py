@@ -220,8 +220,9 @@ SSM_SUFFICES = Claim(
     name="hax.ssm_suffices",
     statement=(
         "Two blocks of Mamba-2 in the shapes of the paper (width 64, 8 heads of 16 channels, 32 states) without any attention answer every "
-        "question of joint recall up to 16 contexts, 16 keys and 16 values, in 9,344 scalars of state. So the paper's Table 3, at these sizes, "
-        "compares what training finds, not what the mixers can express."
+        "question of joint recall up to 16 contexts, 16 keys and 16 values, in 9,344 scalars of state. So do mixers with attention beside a "
+        "Mamba-2, if E = 0. So among themselves the rows of Mamba-2 in the paper's Table 3 compare what training finds, not what their mixers can "
+        "express; of Mamba nothing is said."
     ),
     source="new; the sizes are those of arXiv:2507.00449, Table 3",
     standing="new",

@@ -69,10 +69,8 @@ def joint_recall_lsh_construction(task: JointRecall, coding: Coding = "simplex",
 
 
 def draw_planes(model: LanguageModel, draw: torch.Generator) -> None:
-    """Hash planes of both blocks; those of block 1 do nothing."""
-    for block in model.stack:
-        assert isinstance(block.mixer, Hax)
-        planes = block.mixer.reader.planes
+    """Hash planes of both blocks, the only buffers there are and only where something is hashed; those of block 1 do nothing."""
+    for planes in model.buffers():
         planes.copy_(torch.randn(planes.shape, generator=draw))
 
 

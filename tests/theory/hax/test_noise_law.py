@@ -86,6 +86,11 @@ def test_a_gaussian_for_few_pairs_of_a_value_breaks_the_claim(monkeypatch: pytes
     assert broken()
 
 
+def test_a_gaussian_that_few_pairs_do_not_fall_short_of_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise_law, "gaussian_accuracy", accuracy)
+    assert broken()
+
+
 def test_a_memory_that_fades_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     def fading(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return linear_attention(query, key * 0.999 ** torch.arange(key.shape[2]).flip(0)[:, None], value)

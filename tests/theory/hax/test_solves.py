@@ -26,6 +26,13 @@ def test_keys_from_another_tap_break_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert not CLAIMS["hax.solves"].check("quick", seed=0).holds
 
 
+@pytest.mark.parametrize("which, fault", [(0, (8, 4)), (1, (8, 16)), (2, (8, 16))])
+def test_fewer_planes_or_positions_a_bin_than_stated_break_it(which: int, fault: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    little(monkeypatch)
+    monkeypatch.setattr(solves, "HASHES", (*solves.HASHES[:which], fault, *solves.HASHES[which + 1 :]))
+    assert not CLAIMS["hax.solves"].check("quick", seed=0).holds
+
+
 def test_one_code_for_all_that_is_no_key_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     little(monkeypatch)
     construct = joint_recall_lsh.joint_recall_lsh_construction
