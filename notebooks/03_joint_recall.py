@@ -192,4 +192,5 @@ plt.show()
 # contexts would tell, but were not published. As little is a small model of which use of contexts "is not shown" shown not to use them. That a
 # hash or key selection helps or does not: one seed and 400 steps rank nothing, and small tables are not the paper's. That walls are near: they count
 # 32 bits a scalar, and no model here certifies one in a hundred of them. Weights set by hand exist; nothing here says that gradient descent can find
-# them. `recall-lab sweep hax_reduced` trains more mixers on larger tables with three seeds; the README has its results.
+# them. `recall-lab sweep hax_reduced` trains more mixers on larger tables with three seeds, and `recall-lab table`
+# prints them as above.
