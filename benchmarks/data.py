@@ -4,16 +4,12 @@ Both sides run in this process, on one thread, in turns, and each counts its bes
 the labels of both sides off their tokens.
 """
 
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 
 from recall_lab.tasks import IGNORE, MQAR, Batch, JointRecall, Stream, Task
 from recall_lab.tasks.joint_recall import BOS, FIRST_VALUE, PAD, SEP
 
+from .own_process import in_own_process, peak_of
 from .paired import Row, in_turns
 
 LENGTH, PAIRS, VOCABULARY, POWER = 512, 64, 8192, 0.01
@@ -56,9 +52,8 @@ def mqar_time(turns: int = 5) -> Row:
 
 def mqar_memory() -> Row:
     """Peak memory of a process of its own that makes 100,000 samples, less what it had before and less the samples."""
-    started = time.perf_counter()
-    child = subprocess.run([sys.executable, "-m", __name__], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
-    taken, mebibytes = time.perf_counter() - started, int(child.stdout) / 2**20
+    taken, found = in_own_process(__name__)
+    mebibytes = found / 2**20
     note = f"{mebibytes:.0f} MiB beside {ROWS} samples, {MEGABYTES} allowed; ratio = allowed / taken; seconds of the whole process"
     return Row("mqar, memory", taken, None, MEGABYTES / max(mebibytes, 1.0), 1.0, note)
 
@@ -130,15 +125,8 @@ def peak_beside_result() -> int:
     """Bytes by which this process's memory peaks above what it holds now and the result; for a process that does nothing else (Linux)."""
     task = mqar()
     task.sample(Stream(0), 0, 1)  # what is imported or cached on first use is no cost of the samples
-    before = resident()["VmRSS"]
-    batch = task.sample(Stream(0), 0, ROWS)
-    return resident()["VmHWM"] - before - batch.tokens.nbytes - batch.targets.nbytes
-
-
-def resident() -> dict[str, int]:
-    """Resident memory of this process in bytes: now (VmRSS) and at its highest (VmHWM), which unlike getrusage's forgets the parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
+    peak, batch = peak_of(lambda: task.sample(Stream(0), 0, ROWS))
+    return peak - batch.tokens.nbytes - batch.targets.nbytes
 
 
 if __name__ == "__main__":

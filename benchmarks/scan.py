@@ -5,11 +5,8 @@ and all gradients are compared before anything is timed. The peers: mambapy's pa
 transformers as they run without a GPU's kernels.
 """
 
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +18,7 @@ from recall_lab.kernels import selective_scan, ssd
 from recall_lab.models.mamba import Mamba, MambaConfig
 from recall_lab.models.mamba2 import CHUNK, Mamba2, Mamba2Config
 
-from .data import resident
+from .own_process import in_own_process, peak_of
 from .paired import Row, growth_exponents, in_turns
 
 Scan = Callable[..., Tensor]
@@ -208,16 +205,9 @@ SIDES = {"selective_scan": scan, "pscan": parallel_scan}
 def memory() -> Row:
     """Peak memory of each in a process of its own, less what it had before; the seconds are those of the processes."""
     say(f"  memory: length {LONG}")
-    (ours_s, ours), (other_s, other) = (in_own_process(name) for name in SIDES)
+    (ours_s, ours), (other_s, other) = (in_own_process(__name__, name) for name in SIDES)
     note = f"batch 1, length {LONG}: {ours >> 20} MiB beside the inputs, the other {other >> 20} MiB; seconds of the whole process"
     return Row("selective_scan / mambapy's pscan, memory", ours_s, other_s, other / ours, 1.0, note)
-
-
-def in_own_process(name: str) -> tuple[float, int]:
-    """Seconds of a process that runs one of SIDES, and the bytes that it found."""
-    command, started = [sys.executable, "-m", __name__, name], time.perf_counter()
-    child = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
-    return time.perf_counter() - started, int(child.stdout)
 
 
 def peak_beside_inputs(side: Scan) -> int:
@@ -225,9 +215,7 @@ def peak_beside_inputs(side: Scan) -> int:
     torch.set_num_threads(1)
     scan_pass(side, scan_inputs(1, 64))()  # what is imported or cached on first use is no cost of the scan
     turn = scan_pass(side, scan_inputs(1, LONG))
-    before = resident()["VmRSS"]
-    turn()
-    return resident()["VmHWM"] - before
+    return peak_of(turn)[0]
 
 
 if __name__ == "__main__":

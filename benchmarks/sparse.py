@@ -6,11 +6,8 @@ definition, every score ("dense"; it makes its own). Both sides run in this proc
 gradients are compared before anything is timed. Memory is that of a process of its own.
 """
 
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -34,7 +31,7 @@ from recall_lab.kernels import (
     sparse_attention,
 )
 
-from .data import resident
+from .own_process import in_own_process, peak_of
 from .paired import Row, growth_exponents, in_turns
 
 WIDTH, VALUE_WIDTH, HASH_BITS = 32, 128, 8
@@ -46,12 +43,12 @@ MASKED_LENGTHS = LENGTHS[:4]
 PAPERS_LENGTH = 1058
 """of the largest table in the paper's joint recall"""
 PASSES = {"forward": LENGTHS[3], "forward and backward": LENGTHS[2]}
-"""and the length at passes each is compared with masks"""
+"""and the length at which each is compared with masks"""
 TURNS, MASKED_TURNS, SHORT_TURNS = 3, 2, 9
 """of lengths; against masks, where a turn takes seconds; at the paper's length, where it takes milliseconds"""
 
 LINEAR_GROWTH = 1.15
-"""the exponent of length up to passes a time counts as linear: calls of fixed cost bend it below 1, caches above"""
+"""the exponent of length up to which a time counts as linear: calls of fixed cost bend it below 1, caches above"""
 DENSE_GROWTH = 1.8
 """the exponent that a score of every pair must show at least, or the lengths are too short to tell growth"""
 MEMORY_LENGTHS = LENGTHS[-3], LENGTHS[-1]
@@ -63,7 +60,7 @@ AGREED = 1e-5
 
 
 class Inputs(NamedTuple):
-    """What attention reads, the scores by passes keys are held, and the planes that hash."""
+    """What attention reads, the scores by which keys are held, and the planes that hash."""
 
     query: Tensor
     key: Tensor
@@ -171,7 +168,7 @@ def memory_against_masks() -> list[Row]:
     """What both passes take where masks are affordable; seconds are those of the processes."""
     passes, length = list(PASSES.items())[-1]
     say(f"  memory of {passes}, length {length}")
-    taken = {side: in_own_process(side, "hax", length) for side in ("ours", "mask built", "dense")}
+    taken = {side: in_own_process(__name__, side, "hax", length) for side in ("ours", "mask built", "dense")}
     ours_s, least = taken.pop("ours")
     return [
         Row(
@@ -184,7 +181,7 @@ def memory_against_masks() -> list[Row]:
 
 def memory(name: str) -> list[Row]:
     """What both passes take at the greatest length, and how that grows."""
-    (first_s, first), (last_s, last) = (in_own_process("ours", name, length) for length in MEMORY_LENGTHS)
+    (first_s, first), (last_s, last) = (in_own_process(__name__, "ours", name, length) for length in MEMORY_LENGTHS)
     exponent, _ = growth_exponents(MEMORY_LENGTHS, [(first, 1.0), (last, 1.0)])
     bar = 1.0 if name in BY_CONTENT else None
     most = f"{last / 1e6:.0f} MB beside the inputs, {MEGABYTES} allowed; ratio = allowed / taken; seconds of the whole process"
@@ -257,21 +254,12 @@ def drawn(length: int) -> Inputs:
     return Inputs(*(torch.randn(shape, generator=generator) for shape in shapes))
 
 
-def in_own_process(side: str, name: str, length: int) -> tuple[float, int]:
-    """Seconds of a process that runs `peak_beside_inputs`, and the bytes that it found."""
-    command, started = [sys.executable, "-m", __name__, side, name, str(length)], time.perf_counter()
-    child = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
-    return time.perf_counter() - started, int(child.stdout)
-
-
 def peak_beside_inputs(side: str, name: str, length: int) -> int:
     """Bytes by which this process's memory peaks above what it holds before both passes; for a process that does nothing else (Linux)."""
     torch.set_num_threads(1)
     turn(side, name, "forward and backward", LENGTHS[0])()  # what is imported or cached on first use is no cost of the passes
     both = turn(side, name, "forward and backward", length)
-    before = resident()["VmRSS"]
-    both()
-    return resident()["VmHWM"] - before
+    return peak_of(both)[0]
 
 
 if __name__ == "__main__":

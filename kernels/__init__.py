@@ -4,6 +4,10 @@ A folder here is an operator: `reference.py`, `eager.py`, `triton.py` each defin
 public one, which checks its arguments and picks a body.
 """
 
+import importlib.util
+import sys
+from pathlib import Path
+
 from ._dispatch import OPERATORS, Backend, BackendUnavailable, backend, which
 from ._step_size import step_size
 from .bin_ranges import bin_ranges, hash_bins
@@ -51,3 +55,9 @@ __all__ = [
     "step_size",
     "which",
 ]
+
+# With the repository's root on the path, whoever looks for a library called `kernels`, as transformers does, finds this folder. It must be this
+# module then: a second one would register the operators again, with itself behind them.
+_found = importlib.util.find_spec("kernels") if "kernels" not in sys.modules else None
+if _found and _found.origin and Path(_found.origin).resolve() == Path(__file__).resolve():
+    sys.modules["kernels"] = sys.modules[__name__]

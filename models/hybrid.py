@@ -1,7 +1,5 @@
 """A state-space model and sparse attention side by side in one block: what both kinds of it share (arXiv:2507.00449)."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,13 +23,12 @@ class Hybrid(Mixer):
 
     state_knob = "budget"
 
-    def __init__(self, config: Any, base: Mamba | Mamba2) -> None:
+    def __init__(self, config: ReaderConfig, base: Mamba | Mamba2) -> None:
         super().__init__(config)
         self.base = base
         inner, width = base.config.inner, base.config.state_width
         self.xx_proj = nn.Linear(inner, 2 * width, bias=False)
         self.E = nn.Parameter(torch.ones(inner))
-        assert isinstance(config, ReaderConfig)
         self.reader = SparseReader(config, heads=1, width=width)
 
     def queries_and_keys(self, u: Float[Tensor, "batch length inner"]) -> tuple[PerHead, PerHead]:

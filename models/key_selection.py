@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .auxiliary import Auxiliary
+from .mixer import at_least_float32
 
 ScoreLoss = Literal["mean", "mass", "paper"]
 """what a key ought to be ranked by: how well the queries after it like it, the softmax mass they give it, or how much they like it in all"""
@@ -59,7 +60,7 @@ class KeyScore(Auxiliary):
 
 def query_sums(query: PerHead) -> PerHead:
     """q_0 + .. + q_t at every t, in float32 at least."""
-    return query.cumsum(dim=2, dtype=torch.promote_types(query.dtype, torch.float32))
+    return at_least_float32(query).cumsum(dim=2)
 
 
 def drawn(read: Bool[Tensor, "batch length"], count: int, draw: torch.Generator) -> Int[Tensor, "batch drawn"]:

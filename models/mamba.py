@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..kernels import decay_mask, selective_scan, selective_scan_step, step_size
-from .mixer import Cost, linear_cost
-from .selective import Inside, SelectiveConfig, SelectiveMixer, at_least_float32, initial_step_bias
+from .mixer import Cost, at_least_float32, linear_cost
+from .selective import Inside, SelectiveConfig, SelectiveMixer, initial_step_bias
 
 MambaState = tuple[Float[Tensor, "batch inner _"], Float[Tensor, "batch inner state_width"]]
 """the convolution's tail, and the state of the scan (float32 at least)"""

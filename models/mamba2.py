@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..kernels import ssd, ssd_matrix, ssd_step, step_size
-from .mixer import Cost, linear_cost
-from .selective import Inside, SelectiveConfig, SelectiveMixer, at_least_float32, initial_step_bias
+from .mixer import Cost, at_least_float32, linear_cost
+from .selective import Inside, SelectiveConfig, SelectiveMixer, initial_step_bias
 
 CHUNK = 64
 """tokens of a chunk of the scan, as `cost` counts it"""

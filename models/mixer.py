@@ -117,6 +117,11 @@ def linear_cost(length: int, inputs: int, outputs: int) -> Cost:
     return Cost(2 * length * inputs * outputs, 4 * (inputs * outputs + length * (inputs + outputs)))
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """As what is summed over a sequence is kept, and rates and steps: in half precision exp overflows, and rounding adds up."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def causal_mask(length: int, device: torch.device) -> Tensor:
     """`[length, length]` bool, true where row t may read column s: s <= t."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()

@@ -93,11 +93,6 @@ class SelectiveMixer(Mixer):
         return self.conv1d.in_channels * (self.config.conv - 1)
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """As rates and steps are computed: in half precision exp(A_log) overflows, and a rounded rate forgets wrongly."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def initial_step_bias(channels: int) -> Float[Tensor, " channels"]:
     """softplus^-1 of step sizes drawn log-uniformly from 1e-3 to 1e-1: the range of arXiv:2312.00752, section 3.6, the law of its public code."""
     step = torch.exp(torch.empty(channels).uniform_(math.log(1e-3), math.log(1e-1)))

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..kernels import Dilated, Pattern, Sink, Union, Window, bin_ranges, causal_topk, hash_bins, softmax_attention, sparse_attention
-from .key_selection import KeyScore, PerHead, ScoreLoss, query_sums
-from .mixer import Cost, MixerConfig, linear_cost
+from .key_selection import KeyScore, PerHead, ScoreLoss
+from .mixer import Cost, MixerConfig, at_least_float32, linear_cost
 
 Reads = Literal["full", "sw", "d", "sw+d", "a", "lsh", "ks", "hax"]
 """everything; a sliding window; dilated; both; A-shape (first positions and a window); the query's hash bin; selected keys; the last two"""
@@ -66,7 +66,7 @@ class SparseReader(nn.Module):
     """y_i = sum over j in S_i of softmax_j(q_i . k_j / sqrt(width)) v_j, and 0 where S_i is empty; S_i as the configuration's pattern says.
 
     Hash planes are drawn once, as weights are, and saved with them: results are a function of what is saved. No statistics of a sequence
-    enter a hash, and the score of keys sees a mean over the past only, so nothing comes from later positions.
+    enter a hash, and the score of keys sees past queries only, so nothing comes from later positions.
     """
 
     def __init__(self, config: ReaderConfig, *, heads: int, width: int) -> None:
@@ -126,7 +126,7 @@ class SparseReader(nn.Module):
         time = torch.zeros(batch, dtype=torch.int64, device=like.device)
         if self.score is None:
             return keys, values, time
-        return keys, values, time, scores, query_sums(like.new_zeros(batch, self.heads, 1, self.width))[:, :, 0]
+        return keys, values, time, scores, at_least_float32(like).new_zeros(batch, self.heads, self.width)
 
     def step(
         self, query: Now, key: Now, value: Float[Tensor, "batch heads d_v"], state: ReaderState

@@ -97,5 +97,8 @@ def wall_bits(state_size: int) -> int:
 
 
 def beyond_the_wall(result: Mapping[str, Any]) -> bool:
-    """Whether a result certifies more bits than its state has: impossible, so a sign of a leak or of a state counted too small."""
-    return bool(result["certified_low"] > result["state_bits"])
+    """Whether a result certifies more bits than its state has: impossible, so a sign of a leak or of a state counted too small.
+
+    A result that does not say both says nothing of it.
+    """
+    return bool(result.get("certified_low", 0.0) > result.get("state_bits", math.inf))

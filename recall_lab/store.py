@@ -18,7 +18,6 @@ import fcntl
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import socket
@@ -32,6 +31,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 from .errors import InputError
+from .score import beyond_the_wall
 from .tasks.stream import canonical_json
 
 SCHEMA = 1
@@ -144,7 +144,7 @@ class Store:
 
         Raises OSError if the disk refuses, ValueError for a NaN, and for more bits certified than the state has: no such row may be.
         """
-        if result.get("certified_low", 0.0) > result.get("state_bits", math.inf):
+        if beyond_the_wall(result):
             raise ValueError(f"{result['certified_low']:.1f} bits certified by a state of {result['state_bits']} bits")
         row = self._write("runs", runnable, result, meta)
         self._path("failed", runnable.hash).unlink(missing_ok=True)

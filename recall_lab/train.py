@@ -171,10 +171,14 @@ def auxiliary_losses(model: LanguageModel, batch: Batch, draw: torch.Generator) 
 
 def clip_each(model: LanguageModel, norm: float) -> None:
     """Bounds the gradient of the loss on answers, and apart from it that of each auxiliary loss: neither shortens the other's steps."""
-    others = [list(auxiliary.parameters()) for auxiliary in auxiliaries(model)]
-    apart = {weight for group in others for weight in group}
-    for group in ([weight for weight in model.parameters() if weight not in apart], *others):
-        torch.nn.utils.clip_grad_norm_(group, norm)
+    for weights in (trained_by_answers(model), *(auxiliary.parameters() for auxiliary in auxiliaries(model))):
+        torch.nn.utils.clip_grad_norm_(weights, norm)
+
+
+def trained_by_answers(model: LanguageModel) -> list[nn.Parameter]:
+    """All weights but those that learn by themselves."""
+    apart = {weight for auxiliary in auxiliaries(model) for weight in auxiliary.parameters()}
+    return [weight for weight in model.parameters() if weight not in apart]
 
 
 def training_batches(run: Run) -> Iterator[Batch]:
@@ -230,10 +234,10 @@ def adamw(model: LanguageModel, optimiser: Optimiser) -> torch.optim.AdamW:
 
     What learns by itself has the learning rate that it asks for, and does not decay.
     """
-    apart = {weight for auxiliary in auxiliaries(model) for weight in auxiliary.parameters()}
-    decayed = {module.weight for module in model.modules() if isinstance(module, nn.Linear | nn.Embedding)} - apart
-    others = [weight for weight in model.parameters() if weight not in decayed | apart]
-    matrices = [weight for weight in model.parameters() if weight in decayed]
+    decayed = {module.weight for module in model.modules() if isinstance(module, nn.Linear | nn.Embedding)}
+    weights = trained_by_answers(model)
+    others = [weight for weight in weights if weight not in decayed]
+    matrices = [weight for weight in weights if weight in decayed]
     groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": optimiser.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -261,18 +265,11 @@ def snapshot(model: LanguageModel) -> dict[str, torch.Tensor]:
 def seconds_per_step(run: Run, at_most: float) -> float:
     """Wall-clock time of a training step, measured for about `at_most` seconds after one step to warm up."""
     with one_deterministic_thread():
-        model = initial_model(run)
-        optimiser = adamw(model, run.optimiser)
-        batches = training_batches(run)
-        taken, began = 0, time.perf_counter()
-        for number, batch in enumerate(batches):
-            if number == 1:
+        began = time.perf_counter()
+        taken = 0
+        for taken, _ in enumerate(descent(run, initial_model(run))):
+            if taken == 0 and run.budget.steps > 1:
                 began = time.perf_counter()
-            optimiser.zero_grad()
-            loss = cross_entropy(model, labelled(batch, run.budget.loss_on))
-            torch.autograd.backward([loss, *auxiliary_losses(model, batch, draw_of(run.seed, number))])
-            optimiser.step()
-            taken = number
-            if number and time.perf_counter() - began > at_most:
+            elif time.perf_counter() - began > at_most:
                 break
         return (time.perf_counter() - began) / max(1, taken)

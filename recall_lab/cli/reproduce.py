@@ -19,7 +19,7 @@ def reproduce(name: str, /, *, runs: Path | None = None, json: Json = False) -> 
     from ..errors import choose
     from ..reproductions import REPRODUCTIONS
 
-    make = choose("reproduction", name.replace("-", "_"), REPRODUCTIONS)
+    make = choose("reproduction", name.replace("-", "_"), REPRODUCTIONS)  # hax-table3, as one says it
     say(f"{name}: half a minute, because weights set by hand are judged anew")
     found = make(runs)
     if json:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,3 +262,8 @@ for backend in ("eager", "triton"):
         tensors = [-torch.rand(shape, dtype=torch.float64) for shape in {SHAPES}[name]]
         compare(partial(getattr(kernels, name), backend=backend, **{{last: True}}), tensors, of_all)
 """
+
+
+def test_who_finds_the_folder_under_its_own_name_has_the_same_operators() -> None:
+    code = "import recall_lab.kernels, kernels, transformers.activations; assert kernels is recall_lab.kernels"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
